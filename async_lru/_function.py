@@ -1,0 +1,35 @@
+"""What lets an object pass for the coroutine function that it stands for."""
+
+import asyncio
+import inspect
+from typing import Any, Dict
+
+
+class CoroutineFunction:
+    """Instances are coroutine functions to asyncio (below 3.14) and to inspect (from 3.12)."""
+
+    __slots__ = ()
+    _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
+
+
+getattr(inspect, "markcoroutinefunction", lambda cls: cls)(CoroutineFunction)
+
+
+class Annotations(Dict[str, Any]):
+    """A class's own annotations, none; an instance has those of its function."""
+
+    def __get__(self, instance: Any, owner: type) -> Dict[str, Any]:
+        if instance is None:
+            return self
+        annotations: Dict[str, Any] = instance.__wrapped__.__annotations__
+        return annotations
+
+
+class Text(str):
+    """A class's own ``__doc__`` or ``__module__``; an instance has that of its function."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else getattr(instance.__func__, self.name)

@@ -1,0 +1,32 @@
+"""Call arguments to cache key.
+
+A key is a flat tuple, hashed and compared in C, in the manner of ``functools._make_key``.
+A call without keywords needs no function at all: its argument tuple is the key.
+"""
+
+from typing import Any, Callable, Dict, Hashable, Tuple
+
+MakeKey = Callable[[Tuple[Any, ...], Dict[str, Any]], Hashable]
+
+# Parts positional from keyword arguments: no argument of any call is this object.
+_KEYWORDS = object()
+
+
+def untyped_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
+    if not kwargs:
+        return args
+    return (*args, _KEYWORDS, *kwargs, *kwargs.values())
+
+
+def typed_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
+    if not kwargs:
+        return (*args, *map(type, args))
+    values = kwargs.values()
+    return (*args, _KEYWORDS, *kwargs, *values, *map(type, args), *map(type, values))
+
+
+def custom_key(function: Callable[..., Hashable]) -> MakeKey:
+    def make_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
+        return function(*args, **kwargs)
+
+    return make_key

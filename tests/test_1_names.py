@@ -1,0 +1,81 @@
+"""Contract 1: names."""
+
+import functools
+import re
+import typing
+
+import pytest
+
+import async_lru
+from async_lru import (
+    AlruCacheLoopResetWarning,
+    _CacheParameters,
+    _LRUCacheWrapper,
+    _LRUCacheWrapperInstanceMethod,
+    alru_cache,
+)
+
+
+@alru_cache
+async def identity(x: int) -> int:
+    return x
+
+
+def test_version_is_pep_440() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", async_lru.__version__)
+
+
+def test_warning_is_a_user_warning() -> None:
+    assert issubclass(AlruCacheLoopResetWarning, UserWarning)
+
+
+def test_wrapper_takes_the_result_type_at_run_time() -> None:
+    annotation = _LRUCacheWrapper[int]
+    assert typing.get_origin(annotation) is _LRUCacheWrapper
+    assert typing.get_args(annotation) == (int,)
+
+
+def test_types_of_function_and_method() -> None:
+    class Box:
+        @alru_cache
+        async def method(self) -> None: ...
+
+    assert isinstance(identity, _LRUCacheWrapper)
+    assert isinstance(Box().method, _LRUCacheWrapperInstanceMethod)
+
+
+def test_parameters_have_exactly_four_fields() -> None:
+    fields = {"typed", "maxsize", "tasks", "closed"}
+    assert set(_CacheParameters.__annotations__) == fields
+    assert set(identity.cache_parameters()) == fields
+
+
+def test_info_is_the_standard_librarys() -> None:
+    info = identity.cache_info()
+    assert type(info) is type(functools.lru_cache()(lambda: None).cache_info())
+    assert info._fields == ("hits", "misses", "maxsize", "currsize")
+
+
+def test_classes_describe_themselves() -> None:
+    for cls in _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod:
+        assert cls.__doc__
+        assert cls.__module__ == "async_lru._wrapper"
+    assert _LRUCacheWrapper.__annotations__ == {}
+
+
+@pytest.mark.parametrize("options", [{}, {"maxsize": 0}, {"maxsize": None}, {"maxsize": 3}])
+def test_signature_of_the_decorator(options: typing.Dict[str, typing.Any]) -> None:
+    expected = options.get("maxsize", 128)
+    function = alru_cache(**options)(identity.__wrapped__)
+    assert function.cache_info().maxsize == expected
+    assert function.cache_parameters()["maxsize"] == expected
+
+
+async def test_positional_options() -> None:
+    function = alru_cache(7, True)(identity.__wrapped__)
+    assert function.cache_parameters() == {
+        "typed": True,
+        "maxsize": 7,
+        "tasks": 0,
+        "closed": False,
+    }

@@ -1,0 +1,365 @@
+"""Contract 2: what can be decorated, and what the decorated function keeps."""
+
+import asyncio
+import copy
+import functools
+import inspect
+import math
+import pickle
+import sys
+import typing
+import weakref
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, AsyncIterator, Dict, Iterator, List, Tuple, Type
+from unittest import mock
+
+import pytest
+
+from async_lru import alru_cache
+
+from .conftest import Decorate
+
+
+def versioned(function: Any) -> Any:
+    function.version = 1
+    return function
+
+
+@alru_cache
+@versioned
+async def documented(x: int, *, y: str = "") -> bytes:
+    """What it does."""
+    return b""
+
+
+async def two(a: Any, b: Any) -> Tuple[Any, Any]:
+    return a, b
+
+
+class Box:
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __bool__(self) -> bool:
+        return False
+
+    @alru_cache
+    async def method(self, x: int) -> Tuple[str, int]:
+        """A method."""
+        return self.name, x
+
+    @alru_cache
+    @classmethod
+    async def class_inside(cls, x: int) -> Tuple[type, int]:
+        return cls, x
+
+    @classmethod
+    @alru_cache
+    async def class_outside(cls, x: int) -> Tuple[type, int]:
+        return cls, x
+
+    @alru_cache
+    @staticmethod
+    async def static_inside(x: int) -> int:
+        return x
+
+    @staticmethod
+    @alru_cache
+    async def static_outside(x: int) -> int:
+        return x
+
+    async def _plain(self, a: Any, b: Any) -> Tuple[Any, Any, Any]:
+        return self.name, a, b
+
+    partial_inside = alru_cache(functools.partialmethod(_plain, 1))
+    partial_outside = functools.partialmethod(alru_cache(_plain), 1)
+    partial_nested: Any = alru_cache(
+        functools.partialmethod(functools.partialmethod(_plain, 1), b=2)
+    )
+
+
+class SubBox(Box):
+    __slots__ = ()
+
+    @alru_cache
+    async def method(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self, x: int
+    ) -> Tuple[str, int]:
+        name, y = await super().method(x)
+        return "sub " + name, y
+
+
+@pytest.fixture(autouse=True)
+def cleared() -> Iterator[None]:
+    yield
+    for function in documented, Box.method, SubBox.method, Box.class_inside:
+        function.cache_clear()
+    for name in "class_outside", "static_inside", "static_outside":
+        getattr(Box, name).cache_clear()
+    Box.__dict__["partial_outside"].func.cache_clear()
+    Box.partial_inside.cache_clear()
+    Box.partial_nested.cache_clear()
+
+
+# What can be decorated
+
+
+async def test_partials() -> None:
+    assert await alru_cache(functools.partial(two, 1))(2) == (1, 2)
+    nested = functools.partial(functools.partial(two, 1), 2)
+    assert await alru_cache(nested)() == (1, 2)
+
+
+async def test_bound_method() -> None:
+    function = alru_cache(Box("a")._plain)
+    assert await function(1, 2) == ("a", 1, 2)
+    assert await function(1, 2) == ("a", 1, 2)
+    assert function.cache_info().hits == 1
+
+
+async def test_a_decorated_function_and_method() -> None:
+    assert await alru_cache(documented)(1) == b""
+    assert await alru_cache(Box("a").method)(1) == ("a", 1)
+
+
+async def test_async_mock() -> None:
+    function = mock.AsyncMock(return_value=3)
+    cached = alru_cache(function)
+    assert [await cached(1), await cached(1)] == [3, 3]
+    function.assert_awaited_once_with(1)
+    assert "AsyncMock" in repr(cached)
+
+
+async def test_method_of_an_instance_with_slots_that_is_false() -> None:
+    box = Box("a")
+    assert not box
+    assert [await box.method(1), await box.method(1)] == [("a", 1)] * 2
+    assert await Box.method(box, 1) == ("a", 1)
+    assert box.method.cache_contains(1)
+    assert not Box("b").method.cache_contains(1)
+    assert box.method.cache_invalidate(1)
+    assert not box.method.cache_invalidate(1)
+
+
+async def test_super_method() -> None:
+    assert await SubBox("a").method(5) == ("sub a", 5)
+
+
+@pytest.mark.parametrize("name", ["class_inside", "class_outside"])
+async def test_classmethods_are_keyed_by_class(name: str) -> None:
+    for cls in Box, SubBox:
+        assert await getattr(cls, name)(1) == (cls, 1)
+        assert await getattr(cls("x"), name)(1) == (cls, 1)
+
+
+async def test_classmethod_inside_has_the_class_as_its_instance() -> None:
+    await Box.class_inside(2)
+    assert Box.class_inside.cache_contains(2)
+    assert not SubBox.class_inside.cache_contains(2)
+    assert Box("a").class_inside.cache_invalidate(2)
+    bound = Box.__dict__["class_inside"].__get__(Box("a"))
+    assert await bound(2) == (Box, 2)
+
+
+@pytest.mark.parametrize("name", ["static_inside", "static_outside"])
+async def test_staticmethods(name: str) -> None:
+    assert await getattr(Box, name)(1) == 1
+    assert await getattr(Box("a"), name)(1) == 1
+
+
+async def test_partialmethods() -> None:
+    box = Box("a")
+    assert await box.partial_inside(2) == ("a", 1, 2)
+    assert await box.partial_outside(2) == ("a", 1, 2)
+    assert await box.partial_nested() == ("a", 1, 2)
+    assert list(inspect.signature(box.partial_inside).parameters) == ["b"]
+
+
+@pytest.mark.parametrize("options", [{"ttl": 5}, {"typed": True}])
+async def test_options_beside_the_function_count(
+    options: Dict[str, Any], cached: Decorate
+) -> None:
+    async def identity(x: object) -> object:
+        return x
+
+    function = cached(identity, **options)
+    assert function.cache_parameters()["maxsize"] == 128
+    await function(1)
+    assert await function(1.0) == 1
+    assert function.cache_info().misses == (2 if "typed" in options else 1)
+    function = alru_cache(maxsize=identity)
+    assert await function(2) == 2
+
+
+async def generator_function() -> AsyncIterator[int]:
+    yield 1
+
+
+def plain_generator() -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x,
+        generator_function,
+        plain_generator,
+        len,
+        int,
+        functools.partial(len, ""),
+        classmethod(lambda cls: cls),
+        staticmethod(len),
+        functools.partialmethod(len),
+        functools.partialmethod(classmethod(two)),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("decorator", [alru_cache, alru_cache()])
+def test_not_a_coroutine_function(decorator: Any, function: Any) -> None:
+    with pytest.raises(RuntimeError, match="^Coroutine function is required, got "):
+        decorator(function)
+
+
+@pytest.mark.parametrize("thing", ["foo", 1.5, object(), [1]])
+def test_not_callable(thing: Any) -> None:
+    with pytest.raises(NotImplementedError, match="decorating is not supported"):
+        alru_cache(thing)
+    with pytest.raises(NotImplementedError, match="decorating is not supported"):
+        alru_cache()(thing)
+
+
+# Parameters
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"jitter": 1}, ValueError, "^jitter requires ttl to be set$"),
+        ({"ttl": 1, "jitter": -1}, ValueError, "^jitter must be non-negative"),
+        ({"ttl": 1, "jitter": math.nan}, ValueError, "^jitter must be non-negative"),
+        ({"ttl": 1, "jitter": math.inf}, ValueError, "^jitter must be finite"),
+        ({"ttl": 1, "jitter": "1"}, TypeError, "^jitter must be a number of seconds"),
+        ({"ttl": -1}, ValueError, "^ttl must be non-negative"),
+        ({"ttl": math.nan}, ValueError, "^ttl must be non-negative"),
+        ({"ttl": "5"}, TypeError, "^ttl must be a number of seconds"),
+        ({"ttl": 1j}, TypeError, "^ttl must be a number of seconds"),
+        ({"ttl": Decimal(5)}, TypeError, "^ttl must be a number of seconds"),
+        ({"key": 3}, TypeError, "^key must be callable"),
+        ({"key": len, "typed": True}, ValueError, "typed"),
+    ],
+)
+def test_bad_options(options: Any, error: Type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        alru_cache(**options)
+    with pytest.raises(error, match=message):
+        alru_cache(two, **options)
+
+
+def test_any_real_number_is_seconds() -> None:
+    half: Any = Fraction(1, 2)
+    alru_cache(two, ttl=half, jitter=0)
+    alru_cache(two, ttl=math.inf)
+
+
+async def test_negative_maxsize_is_zero() -> None:
+    assert alru_cache(maxsize=-3)(two).cache_info().maxsize == 0
+
+
+# What it keeps
+
+
+def test_attributes_are_kept() -> None:
+    function = documented.__wrapped__
+    for name in "__name__", "__qualname__", "__doc__", "__module__", "__annotations__":
+        assert getattr(documented, name) == getattr(function, name)
+    assert documented.version == 1
+    assert inspect.signature(documented) == inspect.signature(function)
+    assert typing.get_type_hints(documented) == typing.get_type_hints(function)
+
+
+def test_names_of_a_partial_are_its_functions() -> None:
+    assert alru_cache(functools.partial(two, 1)).__name__ == "two"  # type: ignore[attr-defined]
+
+
+def test_annotations_are_read_when_asked_for() -> None:
+    async def function(x: int) -> None: ...
+
+    cached: Any = alru_cache(function)
+    function.__annotations__ = {"x": str}
+    assert cached.__annotations__ == {"x": str}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="PEP 649")
+def test_annotations_may_name_what_is_not_there_yet() -> None:
+    scope: Dict[str, Any] = {"alru_cache": alru_cache}
+    exec("@alru_cache\nasync def function(x: Later): ...", scope)
+    scope["Later"] = int
+    assert scope["function"].__annotations__ == {"x": int}
+
+
+def test_method_attributes() -> None:
+    method = Box("a").method
+    assert method.__name__ == "method"
+    assert method.__qualname__ == "Box.method"
+    assert method.__doc__ == "A method."
+    assert method.__module__ == __name__
+    assert method.__annotations__ == Box.method.__wrapped__.__annotations__
+    assert list(inspect.signature(method).parameters) == ["x"]
+    assert list(inspect.signature(Box.method).parameters) == ["self", "x"]
+    assert repr(method).startswith("<_LRUCacheWrapperInstanceMethod Box.method of <")
+    with pytest.raises(AttributeError, match="nothing"):
+        method.nothing
+
+
+def test_methods_compare_as_bound_methods_do() -> None:
+    one, other = Box("a"), Box("a")
+    assert one.method == one.method
+    assert hash(one.method) == hash(one.method)
+    assert one.method != other.method
+    assert one.method != one.class_inside
+    assert one.method != 1
+
+
+def test_is_a_coroutine_function() -> None:
+    for function in documented, Box("a").method, Box.class_inside:
+        if sys.version_info < (3, 14):
+            assert asyncio.iscoroutinefunction(function)
+        if sys.version_info >= (3, 12):
+            assert inspect.iscoroutinefunction(function)
+
+
+def test_can_be_given_attributes_and_weak_references() -> None:
+    function: Any = alru_cache(two)
+    function.note = "x"
+    assert function.note == "x"
+    reference = weakref.ref(function)
+    assert reference() is function
+    del function
+    assert reference() is None
+
+
+def test_repr_names_the_function() -> None:
+    assert repr(documented).startswith("<_LRUCacheWrapper documented, CacheInfo(")
+
+
+def test_pickles_and_copies_by_reference() -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(documented, protocol)) is documented
+    assert copy.copy(documented) is documented
+    assert copy.deepcopy({"x": documented}) == {"x": documented}
+
+
+def test_method_copies_as_a_bound_method() -> None:
+    method = Box("a").method
+    assert copy.copy(method) == method
+
+
+async def test_call_is_a_coroutine() -> None:
+    calls: List[Any] = [documented(1), Box("a").method(1)]
+    for call in calls:
+        assert inspect.iscoroutine(call)
+        await asyncio.create_task(call)

@@ -1,0 +1,189 @@
+"""Contract 3: keys."""
+
+from collections.abc import Hashable
+from typing import Any, Tuple
+
+import pytest
+
+from .conftest import Decorate
+
+
+class Counter:
+    """Counts the calls that came through, and takes any arguments."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def call(self, /, *args: Any, **kwargs: Any) -> int:
+        self.calls += 1
+        return self.calls
+
+
+@pytest.fixture
+def counter() -> Counter:
+    return Counter()
+
+
+CALLS: Any = [
+    ((), {}),
+    ((1,), {}),
+    (((1,),), {}),
+    ((1, 2), {}),
+    (((1, 2),), {}),
+    ((2, 1), {}),
+    ((), {"x": 1}),
+    ((("x", 1),), {}),
+    (("x", 1), {}),
+    ((), {"a": 1, "b": 2}),
+    ((), {"b": 2, "a": 1}),
+    ((), {"a": "b", "b": "a"}),
+    ((1,), {"a": 2}),
+    ((1, "a", 2), {}),
+    ((1, int), {}),
+    ((None,), {}),
+]
+
+
+@pytest.mark.parametrize("typed", [False, True])
+async def test_no_two_call_shapes_collide(
+    counter: Counter, cached: Decorate, typed: bool
+) -> None:
+    function = cached(counter.call, maxsize=None, typed=typed)
+    results = [await function(*args, **kwargs) for args, kwargs in CALLS]
+    assert results == list(range(1, len(CALLS) + 1))
+    assert [await function(*args, **kwargs) for args, kwargs in CALLS] == results
+    assert function.cache_info() == (len(CALLS), len(CALLS), None, len(CALLS))
+
+
+EQUAL: Any = [((1,), {}), ((1.0,), {}), ((True,), {})]
+EQUAL_KEYWORDS: Any = [((), {"x": 1}), ((), {"x": 1.0}), ((), {"x": True})]
+
+
+@pytest.mark.parametrize("calls", [EQUAL, EQUAL_KEYWORDS])
+async def test_equal_arguments_share(counter: Counter, cached: Decorate, calls: Any) -> None:
+    function = cached(counter.call)
+    assert [await function(*args, **kwargs) for args, kwargs in calls] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("calls", [EQUAL, EQUAL_KEYWORDS])
+async def test_typed_tells_them_apart(counter: Counter, cached: Decorate, calls: Any) -> None:
+    function = cached(counter.call, typed=True)
+    assert [await function(*args, **kwargs) for args, kwargs in calls] == [1, 2, 3]
+    assert function.cache_contains(*calls[2][0], **calls[2][1])
+    assert function.cache_invalidate(*calls[2][0], **calls[2][1])
+    assert function.cache_info().currsize == 2
+
+
+async def test_key_function_sees_exactly_the_arguments(
+    counter: Counter, cached: Decorate
+) -> None:
+    seen = []
+
+    def key(*args: Any, **kwargs: Any) -> Hashable:
+        seen.append((args, kwargs))
+        return len(args)
+
+    function = cached(counter.call, key=key)
+    assert await function(1, x=2) == 1
+    assert await function(3, y=4) == 1
+    assert function.cache_contains(5)
+    assert function.cache_invalidate(6)
+    assert seen == [((1,), {"x": 2}), ((3,), {"y": 4}), ((5,), {}), ((6,), {})]
+
+
+async def test_key_function_gets_the_instance_first(cached: Decorate) -> None:
+    class Box:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def method(self, x: int) -> Tuple[str, int]:
+            return self.name, x
+
+    method = cached(Box.method, key=lambda self, x: (self.name, x))
+    assert await method(Box("a"), 1) == ("a", 1)
+    assert await method(Box("b"), 1) == ("b", 1)
+    assert method.__get__(Box("a")).cache_contains(1)
+
+
+async def test_what_the_key_function_raises_reaches_the_caller(
+    counter: Counter, cached: Decorate
+) -> None:
+    function = cached(counter.call, key=lambda x: 1 // x)
+    with pytest.raises(ZeroDivisionError):
+        await function(0)
+    with pytest.raises(ZeroDivisionError):
+        function.cache_contains(0)
+    assert function.cache_info() == (0, 0, 128, 0)
+
+
+UNHASHABLE: Any = [
+    ({}, ([],), {}),
+    ({}, (), {"x": []}),
+    ({"typed": True}, ([],), {}),
+    ({"typed": True}, (), {"x": []}),
+    ({"key": lambda x: [x]}, (1,), {}),
+]
+
+
+@pytest.mark.parametrize(("options", "args", "kwargs"), UNHASHABLE)
+@pytest.mark.parametrize("used", [False, True])
+async def test_unhashable_changes_nothing(
+    counter: Counter, cached: Decorate, options: Any, args: Any, kwargs: Any, used: bool
+) -> None:
+    options = dict(options)
+    if used and "key" in options:
+        options["key"] = lambda x: x if isinstance(x, str) else [x]
+    function = cached(counter.call, **options)
+    if used:
+        await function("fine")
+    before = function.cache_info()
+    for call in function.cache_contains, function.cache_invalidate:
+        with pytest.raises(TypeError, match="unhashable"):
+            call(*args, **kwargs)
+    with pytest.raises(TypeError, match="unhashable"):
+        await function(*args, **kwargs)
+    assert function.cache_info() == before
+    assert counter.calls == used
+
+
+async def test_no_argument_name_is_taken(counter: Counter, cached: Decorate) -> None:
+    names = "self", "fn", "key", "args", "kwargs", "function", "instance", "cache", "wait"
+    kwargs = dict.fromkeys(names, 1)
+
+    class Box:
+        async def method(*args: Any, **kwargs: Any) -> int:
+            return await counter.call(*args, **kwargs)
+
+    bound = cached(Box.method).__get__(Box())
+    for function in cached(counter.call), bound:
+        assert not function.cache_contains(**kwargs)
+        await function(**kwargs)
+        assert function.cache_contains(**kwargs)
+        assert function.cache_invalidate(**kwargs)
+    assert counter.calls == 2
+
+
+async def test_an_argument_that_cannot_be_compared_does_no_harm(
+    counter: Counter, cached: Decorate
+) -> None:
+    class Fickle:
+        failing = False
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            if Fickle.failing:
+                raise KeyError("fickle")
+            return self is other
+
+    function = cached(counter.call)
+    await function(Fickle())
+    Fickle.failing = True
+    with pytest.raises(KeyError, match="fickle"):
+        await function(Fickle())
+    Fickle.failing = False
+    assert function.cache_info() == (0, 1, 128, 1)
+    assert function.cache_parameters()["tasks"] == 0

@@ -1,0 +1,109 @@
+"""Contract 5: an outcome belongs to its own entry."""
+
+import asyncio
+from typing import Any, Optional
+
+import pytest
+
+from .conftest import Decorate, Source, timers, turns
+
+
+def let_go(function: Any, how: str) -> None:
+    """Take the pending entry of key 1 out of the cache, in one of the three ways."""
+    if how == "invalidate":
+        assert function.cache_invalidate(1)
+    elif how == "clear":
+        function.cache_clear()
+
+
+@pytest.mark.parametrize("ttl", [None, 10])
+@pytest.mark.parametrize("outcome", ["succeeds", "fails", "is cancelled"])
+@pytest.mark.parametrize("how", ["invalidate", "clear", "evict"])
+@pytest.mark.parametrize("new_is_settled", [False, True])
+async def test_old_work_never_touches_the_new_entry(
+    source: Source,
+    cached: Decorate,
+    ttl: Optional[float],
+    outcome: str,
+    how: str,
+    new_is_settled: bool,
+) -> None:
+    function = cached(maxsize=1, ttl=ttl)
+    loop = asyncio.get_running_loop()
+    old = asyncio.ensure_future(function(1))
+    await turns()
+    before = asyncio.all_tasks()
+    other = None
+    if how == "evict":
+        other = asyncio.ensure_future(function(2))
+        await turns()
+    let_go(function, how)
+    new = asyncio.ensure_future(function(1))
+    await turns()
+    assert before < asyncio.all_tasks()
+    new_work = source.works[-1]
+    if new_is_settled:
+        new_work.set_result("new")
+        await turns()
+    scheduled = timers(loop)
+    info = function.cache_info()
+
+    old_work = source.works[0]
+    if outcome == "succeeds":
+        old_work.set_result("old")
+        assert await old == "old"
+    elif outcome == "fails":
+        old_work.set_exception(ValueError("old"))
+        with pytest.raises(ValueError, match="old"):
+            await old
+    else:
+        old_work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await old
+    await turns()
+
+    assert function.cache_contains(1)
+    assert function.cache_info() == info
+    assert timers(loop) == scheduled
+    if not new_is_settled:
+        new_work.set_result("new")
+    assert await new == "new"
+    assert await function(1) == "new"
+    assert len(timers(loop)) == (ttl is not None)
+    if other is not None:
+        source.works[1].set_result("other")
+        assert await other == "other"
+        assert function.cache_contains(1)
+
+
+async def test_the_last_caller_of_old_work_takes_only_that_along(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached()
+    old = asyncio.ensure_future(function(1))
+    await turns()
+    function.cache_invalidate(1)
+    new = asyncio.ensure_future(function(1))
+    await turns()
+    old.cancel()
+    await turns()
+    assert source.works[0].cancelled()
+    assert function.cache_contains(1)
+    source.works[1].set_result("new")
+    assert await new == "new"
+
+
+async def test_old_expiry_never_touches_the_new_entry(source: Source, cached: Decorate) -> None:
+    function = cached(ttl=0.05)
+    results = []
+    for result in "ab":
+        caller = asyncio.ensure_future(function(1))
+        await turns()
+        source.works[-1].set_result(result)
+        results.append(await caller)
+        if result == "a":
+            await asyncio.sleep(0.03)
+            function.cache_invalidate(1)
+    await asyncio.sleep(0.03)  # by now the first would have expired
+    assert await function(1) == "b"
+    assert results == ["a", "b"]

@@ -1,0 +1,308 @@
+"""Contract 6: cancellation."""
+
+import asyncio
+import sys
+from typing import Any, List
+
+import pytest
+
+from .conftest import Decorate, Source, timers, turns
+
+
+def others(*mine: Any) -> List[Any]:
+    """The tasks of the works: all but the test's own."""
+    return list(asyncio.all_tasks() - {asyncio.current_task(), *mine})
+
+
+async def test_a_cancelled_caller_leaves_the_others_alone(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached()
+    callers = [asyncio.ensure_future(function(1)) for _ in range(3)]
+    await turns()
+    callers[0].cancel()
+    callers[2].cancel()
+    await turns()
+    assert callers[0].cancelled()
+    assert callers[2].cancelled()
+    source.works[0].set_result("x")
+    assert await callers[1] == "x"
+    assert function.cache_contains(1)
+
+
+async def test_the_last_caller_takes_the_work_along(source: Source, cached: Decorate) -> None:
+    function = cached()
+    callers = [asyncio.ensure_future(function(1)) for _ in range(2)]
+    await turns()
+    for caller in callers:
+        caller.cancel()
+    await turns()
+    assert source.works[0].cancelled()
+    assert function.cache_info() == (1, 1, 128, 0)
+    assert function.cache_parameters()["tasks"] == 0
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "value", "failure"])
+async def test_a_call_during_the_cleanup_of_cancelled_work_starts_afresh(
+    source: Source, cached: Decorate, ending: str
+) -> None:
+    cleanup = asyncio.get_running_loop().create_future()
+    logged = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, entry: logged.append(entry))
+
+    async def work(x: int) -> Any:
+        try:
+            return await source.fetch(x)
+        except asyncio.CancelledError:
+            await cleanup
+            if ending == "value":
+                return "too late"
+            raise
+
+    function = cached(work)
+    first = asyncio.ensure_future(function(1))
+    await turns()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert not function.cache_contains(1)
+    second = asyncio.ensure_future(function(1))
+    await turns()
+    assert function.cache_parameters()["tasks"] == 2
+    if ending == "failure":
+        cleanup.set_exception(ValueError("cleanup"))
+    else:
+        cleanup.set_result(None)
+    await turns()
+    assert function.cache_contains(1)
+    source.works[1].set_result("fresh")
+    assert await second == "fresh"
+    assert await function(1) == "fresh"
+    assert [str(entry["exception"]) for entry in logged] == ["cleanup"] * (ending == "failure")
+
+
+async def test_a_caller_who_joins_while_the_last_one_is_leaving_keeps_the_work(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached()
+    first = asyncio.ensure_future(function(1))
+    await turns()
+    first.cancel()  # it has yet to notice
+    second = function(1)
+    second.send(None)
+    await turns()
+    assert first.cancelled()
+    source.works[0].set_result("x")
+    await turns()
+    with pytest.raises(StopIteration) as stop:
+        second.send(None)
+    assert stop.value.value == "x"
+
+
+async def test_work_cancelled_by_someone_else(source: Source, cached: Decorate) -> None:
+    function = cached()
+    callers = [asyncio.ensure_future(function(1)) for _ in range(2)]
+    await turns()
+    (task,) = others(*callers)
+    task.cancel()
+    await turns()
+    assert all(caller.cancelled() for caller in callers)
+    assert function.cache_info() == (1, 1, 128, 0)
+
+
+async def test_work_cancelled_before_its_first_step(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached(ttl=10)
+    caller = asyncio.ensure_future(function(1))
+    await asyncio.sleep(0)  # the caller has run, and its work is yet to
+    (task,) = others(caller)
+    task.cancel()
+    late = function(1)
+    late.send(None)  # joins the work that is being cancelled
+    await turns()
+    assert source.calls == []
+    assert caller.cancelled()
+    with pytest.raises(asyncio.CancelledError):
+        late.send(None)
+    assert function.cache_info() == (1, 1, 128, 0)
+    assert function.cache_parameters()["tasks"] == 0
+
+
+async def test_last_caller_gone_before_the_works_first_step(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached()
+    caller = function(1)
+    caller.send(None)
+    caller.close()
+    assert not function.cache_contains(1)
+    await turns()
+    assert source.calls == []
+    assert function.cache_info() == (0, 1, 128, 0)
+    assert function.cache_parameters()["tasks"] == 0
+
+
+async def test_an_awaitable_that_is_no_coroutine(source: Source, cached: Decorate) -> None:
+    async def model(x: int) -> None: ...
+
+    class Function:
+        """Looks like a coroutine function, and returns futures."""
+
+        _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
+        __name__ = "function"
+        __code__ = model.__code__
+        __defaults__ = __kwdefaults__ = None
+        __annotations__: Any = {}  # noqa: RUF012
+
+        def __call__(self, x: int) -> Any:
+            source.works.append(asyncio.get_running_loop().create_future())
+            return source.works[-1]
+
+    function = cached(Function())
+    caller = asyncio.ensure_future(function(1))
+    await turns()
+    source.works[0].set_result("x")
+    assert await caller == "x"
+    caller = asyncio.ensure_future(function(2))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await turns()
+    assert caller.cancelled()
+
+
+async def test_a_caller_cancelled_when_the_result_is_already_there(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached()
+    caller = asyncio.ensure_future(function(1))
+    await turns()
+    source.works[0].set_result("x")
+    await asyncio.sleep(0)  # the work is done, and the caller is about to be woken
+    caller.cancel()
+    await turns()
+    assert caller.cancelled()
+    assert await function(1) == "x"
+
+
+async def test_all_callers_and_the_work_cancelled_at_once(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached()
+    callers = [asyncio.ensure_future(function(1)) for _ in range(2)]
+    await turns()
+    for task in [*others(*callers), *callers]:
+        task.cancel()
+    await turns()
+    assert all(caller.cancelled() for caller in callers)
+    assert function.cache_parameters()["tasks"] == 0
+    assert not function.cache_contains(1)
+
+
+async def test_a_closed_caller_leaves_as_a_cancelled_one(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached()
+    caller = function(1)
+    caller.send(None)
+    await turns()
+    caller.close()
+    await turns()
+    assert source.works[0].cancelled()
+    assert not function.cache_contains(1)
+
+
+async def test_wait_for(source: Source, cached: Decorate) -> None:
+    function = cached()
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(function(1), 0.01)
+    assert source.works[0].cancelled()
+    patient = asyncio.ensure_future(function(1))
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(function(1), 0.01)
+    assert not patient.done()
+    source.works[1].set_result("x")
+    assert await patient == "x"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="timeout and TaskGroup are new in 3.11")
+async def test_timeout_and_task_group(source: Source, cached: Decorate) -> None:
+    function = cached()
+    with pytest.raises(asyncio.TimeoutError):
+        async with asyncio.timeout(0.01):  # type: ignore[attr-defined,unused-ignore]
+            await function(1)
+    assert source.works[0].cancelled()
+
+    async def fail() -> None:
+        await turns()
+        raise ValueError
+
+    callers = []
+    with pytest.raises(Exception, match="unhandled errors in a TaskGroup"):
+        async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined,unused-ignore]
+            callers.append(group.create_task(function(1)))
+            group.create_task(fail())
+    assert callers[0].cancelled()
+    assert source.works[1].cancelled()
+
+
+# Eager task factories run the first step of a task before create_task() returns.
+
+
+@pytest.fixture
+def eager() -> Any:
+    if sys.version_info < (3, 12):
+        pytest.skip("eager tasks are new in 3.12")
+    return asyncio.eager_task_factory
+
+
+@pytest.mark.parametrize("ttl", [None, 10])
+async def test_eager_work(source: Source, cached: Decorate, eager: Any, ttl: Any) -> None:
+    asyncio.get_running_loop().set_task_factory(eager)
+
+    async def identity(x: int) -> int:
+        if x < 0:
+            raise ValueError(x)
+        return x
+
+    at_once = cached(identity, ttl=ttl)
+    assert [await at_once(1), await at_once(1)] == [1, 1]
+    with pytest.raises(ValueError, match="-1"):
+        await at_once(-1)
+    assert at_once.cache_info() == (1, 2, 128, 1)
+    assert at_once.cache_parameters()["tasks"] == 0
+    assert len(timers(asyncio.get_running_loop())) == (ttl is not None)
+
+    later = cached(ttl=ttl)
+    callers = [asyncio.ensure_future(later(1)) for _ in range(2)]
+    assert source.calls == [(1,)]
+    callers[0].cancel()
+    source.works[0].set_result("x")
+    assert await callers[1] == "x"
+    caller = asyncio.ensure_future(later(2))
+    await turns()
+    caller.cancel()
+    await turns()
+    assert source.works[1].cancelled()
+
+
+async def test_eager_work_that_awaits_itself(cached: Decorate, eager: Any) -> None:
+    asyncio.get_running_loop().set_task_factory(eager)
+
+    async def itself() -> None:
+        await again()
+
+    again: Any = cached(itself)
+    with pytest.raises(RuntimeError, match="awaits its own result"):
+        await again()
+
+
+async def test_eager_work_that_closes_its_cache(cached: Decorate, eager: Any) -> None:
+    asyncio.get_running_loop().set_task_factory(eager)
+
+    async def closing() -> str:
+        await again.cache_close(wait=True)
+        return "x"
+
+    again: Any = cached(closing)
+    assert await again() == "x"

@@ -1,0 +1,161 @@
+"""Contract 7: expiry."""
+
+import asyncio
+import random
+import time
+from typing import Any, List
+
+import pytest
+
+from .conftest import Decorate, Source, timers, turns
+
+
+async def now() -> float:
+    return time.monotonic()
+
+
+def block(seconds: float) -> None:
+    """Keep the loop from running anything."""
+    time.sleep(seconds)
+
+
+async def test_entries_expire_by_themselves(cached: Decorate) -> None:
+    function = cached(now, ttl=0.02)
+    first = await function()
+    assert await function() == first
+    assert function.cache_contains()
+    await asyncio.sleep(0.1)
+    assert function.cache_info().currsize == 0
+    assert not function.cache_contains()
+    assert await function() > first
+
+
+async def test_ttl_counts_from_the_end_of_the_work(source: Source, cached: Decorate) -> None:
+    function = cached(ttl=0.1)
+    caller = asyncio.ensure_future(function(1))
+    await asyncio.sleep(0.15)
+    assert timers(asyncio.get_running_loop()) == []
+    assert function.cache_contains(1)
+    source.works[0].set_result("x")
+    await caller
+    assert await function(1) == "x"
+
+
+async def test_never_served_after_the_loop_was_blocked(cached: Decorate) -> None:
+    function = cached(now, ttl=0.02)
+    first = await function()
+    block(0.03)
+    assert not function.cache_contains()
+    assert not function.cache_invalidate()
+    assert await function() > first
+    assert function.cache_info() == (0, 2, 128, 1)
+    assert len(timers(asyncio.get_running_loop())) == 1
+
+
+async def test_never_served_in_a_tight_loop_of_hits(cached: Decorate) -> None:
+    function = cached(now, ttl=0.02)
+    first = await function()
+    deadline = time.monotonic() + 1
+    while await function() == first:
+        assert time.monotonic() < deadline
+
+
+async def test_ttl_zero_shares_the_work_and_keeps_nothing(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached(ttl=0)
+    callers = [asyncio.ensure_future(function(1)) for _ in range(2)]
+    await turns()
+    source.works[0].set_result("x")
+    assert await asyncio.gather(*callers) == ["x", "x"]
+    assert not function.cache_contains(1)
+    again = asyncio.ensure_future(function(1))
+    await turns()
+    source.works[1].set_result("y")
+    assert await again == "y"
+    await asyncio.sleep(0.01)
+    assert function.cache_info() == (1, 2, 128, 0)
+
+
+@pytest.mark.parametrize("ttl", [float("inf"), 1e300])
+async def test_ttl_without_end(cached: Decorate, ttl: float) -> None:
+    function = cached(now, ttl=ttl)
+    assert await function() == await function()
+
+
+async def test_jitter_is_drawn_per_entry(
+    cached: Decorate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: List[Any] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return high * (len(drawn) - 1)
+
+    monkeypatch.setattr(random, "uniform", uniform)
+
+    async def identity(x: int) -> int:
+        return x
+
+    function = cached(identity, ttl=0.03, jitter=0.3)
+    await function(1)
+    await function(2)
+    assert drawn == [(0, 0.3)] * 2
+    await asyncio.sleep(0.1)
+    assert [function.cache_contains(x) for x in (1, 2)] == [False, True]
+
+
+@pytest.mark.parametrize("how", ["clear", "invalidate", "evict", "close", "expire"])
+async def test_no_timer_outlives_its_entry(cached: Decorate, how: str) -> None:
+    async def identity(x: int) -> int:
+        return x
+
+    function = cached(identity, maxsize=1, ttl=0.05)
+    loop = asyncio.get_running_loop()
+    await function(1)
+    assert len(timers(loop)) == 1
+    if how == "clear":
+        function.cache_clear()
+    elif how == "invalidate":
+        function.cache_invalidate(1)
+    elif how == "evict":
+        (old,) = timers(loop)
+        await function(2)
+        assert old.cancelled()
+        function.cache_clear()
+    elif how == "close":
+        await function.cache_close()
+        assert function.cache_info().currsize == 1
+    else:
+        await asyncio.sleep(0.1)
+    assert timers(loop) == []
+
+
+def test_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+    from async_lru import alru_cache
+
+    function = alru_cache(now, ttl=0.02)
+
+    async def main() -> None:
+        first = await function()
+        assert await function() == first
+        block(0.03)  # uvloop's own clock stands still meanwhile
+        assert not function.cache_contains()
+        second = await function()
+        assert second > first
+        deadline = time.monotonic() + 1
+        while await function() == second:
+            assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+        assert function.cache_info().currsize == 0
+        block(0.03)
+        await function()  # the clock is late, and the timer is not to be early
+        assert function.cache_contains()
+        await function.cache_close()
+
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()

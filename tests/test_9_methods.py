@@ -1,0 +1,298 @@
+"""Contract 9: the ``cache_*`` methods."""
+
+import asyncio
+import threading
+import time
+from typing import Any, List
+
+import pytest
+
+from async_lru import alru_cache
+
+from .conftest import Decorate, Source, turns
+from .test_8_loops import Worker, another, worker  # noqa: F401  # fixtures
+
+
+async def identity(x: Any) -> Any:
+    return x
+
+
+async def test_contains_counts_and_reorders_nothing(source: Source, cached: Decorate) -> None:
+    function = cached(maxsize=2)
+    assert not function.cache_contains(1)
+    caller = asyncio.ensure_future(function(1))
+    await turns()
+    assert function.cache_contains(1)
+    source.works[0].set_result("x")
+    await caller
+    assert function.cache_contains(1)
+
+    function = cached(identity, maxsize=2)
+    await function(1)
+    await function(2)
+    info = function.cache_info()
+    assert function.cache_contains(1)
+    assert function.cache_info() == info
+    await function(3)
+    assert not function.cache_contains(1)
+
+
+async def test_tasks_count_every_work_running(source: Source, cached: Decorate) -> None:
+    function = cached(maxsize=1)
+    callers = [asyncio.ensure_future(function(x)) for x in (1, 2, 3)]  # 1 and 2 are evicted
+    await turns()
+    function.cache_invalidate(3)
+    callers.append(asyncio.ensure_future(function(4)))
+    await turns()
+    function.cache_clear()
+    callers.append(asyncio.ensure_future(function(5)))
+    await turns()
+    assert function.cache_parameters()["tasks"] == 5
+    assert function.cache_info() == (0, 1, 1, 1)
+    for work in source.works:
+        work.set_result("x")
+    assert await asyncio.gather(*callers) == ["x"] * 5
+    assert function.cache_parameters()["tasks"] == 0
+
+
+async def test_invalidate_drops_one_entry(source: Source, cached: Decorate) -> None:
+    function = cached(identity)
+    await function(1)
+    await function(2)
+    assert function.cache_invalidate(1)
+    assert not function.cache_invalidate(1)
+    assert not function.cache_invalidate(3)
+    assert function.cache_info() == (0, 2, 128, 1)
+    await function(1)
+    assert function.cache_info() == (0, 3, 128, 2)
+
+
+@pytest.mark.parametrize("how", ["cache_invalidate", "cache_clear"])
+async def test_work_in_flight_goes_on_for_its_callers(
+    source: Source, cached: Decorate, how: str
+) -> None:
+    function = cached()
+    callers = [asyncio.ensure_future(function(1)) for _ in range(2)]
+    await turns()
+    getattr(function, how)(*(1,) * (how == "cache_invalidate"))
+    assert not function.cache_contains(1)
+    source.works[0].set_result("x")
+    assert await asyncio.gather(*callers) == ["x", "x"]
+    assert not function.cache_contains(1)
+
+
+async def test_clear_zeroes_the_counters(cached: Decorate) -> None:
+    function = cached(identity)
+    for x in 1, 1, 2:
+        await function(x)
+    function.cache_clear()
+    assert function.cache_info() == (0, 0, 128, 0)
+    await function(1)
+    await function(1)
+    assert function.cache_info() == (1, 1, 128, 1)
+
+
+async def test_closed_refuses_calls_hits_too(cached: Decorate) -> None:
+    function = cached(identity)
+    await function(1)
+    await function.cache_close()
+    await function.cache_close()
+    for x in 1, 2:
+        with pytest.raises(RuntimeError, match="^alru_cache is closed for identity"):
+            await function(x)
+    assert function.cache_info() == (0, 1, 128, 1)
+    assert function.cache_contains(1)
+    assert function.cache_parameters()["closed"]
+    function.cache_clear()
+    with pytest.raises(RuntimeError, match="closed"):
+        await function(1)
+
+
+async def test_close_of_a_function_never_called(cached: Decorate) -> None:
+    await cached(identity).cache_close(wait=True)
+
+
+async def in_flight(function: Any) -> List["asyncio.Future[Any]"]:
+    """Callers of a work that is in the cache, one evicted, one invalidated, one cleared."""
+    callers = [asyncio.ensure_future(function(x)) for x in (1, 2)]
+    await turns()
+    function.cache_invalidate(2)
+    callers.append(asyncio.ensure_future(function(3)))
+    await turns()
+    function.cache_clear()
+    callers.append(asyncio.ensure_future(function(4)))
+    await turns()
+    return callers
+
+
+async def test_close_cancels_every_work(source: Source, cached: Decorate) -> None:
+    function = cached(maxsize=1, ttl=10)
+    callers = await in_flight(function)
+    await function.cache_close()
+    assert all(work.cancelled() for work in source.works)
+    assert function.cache_parameters()["tasks"] == 0
+    await asyncio.wait(callers)
+    assert all(caller.cancelled() for caller in callers)
+
+
+async def test_close_waits_for_every_work(source: Source, cached: Decorate) -> None:
+    function = cached(maxsize=1, ttl=10)
+    callers = await in_flight(function)
+    closing = asyncio.ensure_future(function.cache_close(wait=True))
+    await turns()
+    with pytest.raises(RuntimeError, match="closed"):
+        await function(4)
+    for work in source.works:
+        assert not closing.done()
+        work.set_result("x")
+        await turns()
+    await closing
+    assert await asyncio.gather(*callers) == ["x"] * 4
+    assert function.cache_info().currsize == 1
+    assert function.cache_contains(4)
+
+
+async def test_close_waits_for_cleanup(source: Source, cached: Decorate) -> None:
+    cleanup = asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        try:
+            await source.fetch()
+        finally:
+            await cleanup
+
+    function = cached(work)
+    caller = asyncio.ensure_future(function())
+    await turns()
+    closing = asyncio.ensure_future(function.cache_close())
+    await turns()
+    assert not closing.done()
+    assert not caller.done()
+    cleanup.set_result(None)
+    await closing
+    await turns()
+    assert caller.cancelled()
+
+
+@pytest.mark.parametrize("wait", [False, True])
+async def test_work_that_closes_its_own_cache(cached: Decorate, wait: bool) -> None:
+    async def closing() -> str:
+        await again.cache_close(wait=wait)
+        return "x"
+
+    again: Any = cached(closing)
+    assert await again() == "x"
+    assert again.cache_parameters()["closed"]
+
+
+async def test_a_cancelled_close_can_be_taken_up_again(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached()
+    caller = asyncio.ensure_future(function(1))
+    await turns()
+    closing = asyncio.ensure_future(function.cache_close(wait=True))
+    await turns()
+    closing.cancel()
+    await turns()
+    assert not caller.done()
+    await function.cache_close()
+    await turns()
+    assert caller.cancelled()
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_close_tells_other_loops(worker: Worker, another: Worker, wait: bool) -> None:  # noqa: F811
+    release: List[Any] = []
+
+    async def work() -> str:
+        event = asyncio.Event()
+        release.append((asyncio.get_running_loop(), event))
+        await event.wait()
+        return "x"
+
+    function: Any = alru_cache(ttl=1000)(work)
+    job = worker.start(function())
+    while not release:
+        time.sleep(0.001)
+    another.run(function.cache_close(wait=wait))
+    with pytest.raises(RuntimeError, match="closed"):
+        worker.run(function())
+    ((loop, event),) = release
+    if wait:
+        loop.call_soon_threadsafe(event.set)
+        assert job.result(5) == "x"
+    else:
+        with pytest.raises(BaseException, match="^$"):
+            job.result(5)
+        assert job.cancelled()
+    assert worker.call(lambda: function.cache_parameters()["tasks"]) == 0
+    assert worker.call(lambda: [t for t in loop._scheduled if not t.cancelled()]) == []
+
+
+async def test_close_after_another_loop_was_closed(cached: Decorate) -> None:
+    async def work() -> None:
+        await asyncio.Event().wait()
+
+    function = cached(work)
+
+    def abandon() -> None:
+        loop = asyncio.new_event_loop()
+        caller = function()
+
+        async def begin() -> None:
+            caller.send(None)
+            await turns()
+
+        loop.run_until_complete(begin())
+        loop.close()
+        assert function.cache_info().currsize == 1
+        assert function.cache_parameters()["tasks"] == 0
+        caller.close()
+
+    thread = threading.Thread(target=abandon)
+    thread.start()
+    thread.join()
+    await function.cache_close()
+    assert function.cache_parameters() == {
+        "typed": False,
+        "maxsize": 128,
+        "tasks": 0,
+        "closed": True,
+    }
+
+
+async def test_methods_on_an_instance(cached: Decorate) -> None:
+    class Box:
+        @alru_cache
+        async def method(self, x: int) -> int:
+            return x
+
+    one, other = Box(), Box()
+    await one.method(1)
+    assert one.method.cache_contains(1)
+    assert not other.method.cache_contains(1)
+    assert not other.method.cache_invalidate(1)
+    assert one.method.cache_invalidate(1)
+    assert one.method.cache_info() == other.method.cache_info() == (0, 1, 128, 0)
+    assert one.method.cache_parameters() == Box.method.cache_parameters()
+    one.method.cache_clear()
+    assert Box.method.cache_info() == (0, 0, 128, 0)
+    await one.method.cache_close()
+    with pytest.raises(RuntimeError, match="closed for .*Box.method"):
+        await other.method(1)
+
+
+@pytest.mark.parametrize("name", ["cancel", "return_exceptions"])
+@pytest.mark.parametrize("value", [False, True])
+async def test_deprecated_arguments_of_close(name: str, value: bool) -> None:
+    class Box:
+        @alru_cache
+        async def method(self) -> None: ...
+
+    box = Box()
+    with pytest.warns(DeprecationWarning, match=name) as caught:
+        await box.method.cache_close(**{name: value})
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.raises(TypeError):
+        await Box.method.cache_close(**{name: value})
