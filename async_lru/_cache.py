@@ -126,7 +126,7 @@ class Cache:
 
     def expire_after(self, entry: Entry, seconds: float) -> None:
         if self.limits.jitter:
-            seconds += random.uniform(0, self.limits.jitter)
+            seconds += random.uniform(0, self.limits.jitter)  # noqa: S311  # no secret
         entry.deadline = monotonic() + seconds
         if not self.closed:
             entry.timer = self.loop.call_later(
@@ -225,8 +225,8 @@ def stop_timer(entry: Any) -> None:
 
 
 # What a lookup finds where there is nothing: neither pending, nor ever to be served.
-ABSENT = Entry(cast(Cache, None), None)
+ABSENT = Entry(cast("Cache", None), None)
 ABSENT.value = None
 
 # The cache of no loop, which serves none.
-NOWHERE = Cache(cast(asyncio.AbstractEventLoop, None), Limits(0, None, 0), RLock(), set())
+NOWHERE = Cache(cast("asyncio.AbstractEventLoop", None), Limits(0, None, 0), RLock(), set())

@@ -6,7 +6,17 @@ import inspect
 import math
 import sys
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Hashable, Optional, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Coroutine,
+    Hashable,
+    Optional,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from ._cache import Limits
 from ._keys import MakeKey, custom_key, typed_key, untyped_key
@@ -25,9 +35,7 @@ if TYPE_CHECKING:
     _R = TypeVar("_R")
 
 _iscoroutinefunction = (
-    inspect.iscoroutinefunction
-    if sys.version_info >= (3, 14)
-    else asyncio.iscoroutinefunction
+    inspect.iscoroutinefunction if sys.version_info >= (3, 14) else asyncio.iscoroutinefunction
 )
 
 
@@ -100,7 +108,7 @@ def _key_maker(key: Optional[Callable[..., Hashable]], typed: bool) -> MakeKey:
     return custom_key(key)
 
 
-def _seconds(name: str, value: Optional[float]) -> Optional[float]:
+def _seconds(name: str, value: object) -> Optional[float]:
     if value is None:
         return None
     if not isinstance(value, Real):
@@ -117,7 +125,7 @@ def _wrap(
     binding: Optional[type] = None
     if isinstance(function, (classmethod, staticmethod)):
         binding = classmethod if isinstance(function, classmethod) else staticmethod
-        function = function.__func__
+        function = cast("Any", function).__func__
     innermost = function
     while isinstance(innermost, (functools.partial, functools.partialmethod)):
         innermost = innermost.func

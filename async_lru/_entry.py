@@ -87,13 +87,3 @@ class Entry:
             self.cache.forget(self)
             assert self.task is not None
             self.task.cancel()
-
-    def outcome(self) -> Any:
-        """The value, or what the work raised."""
-        if self.value is not PENDING:
-            return self.value
-        assert self.task is not None
-        try:
-            return self.task.result()
-        finally:
-            del self  # as in work()

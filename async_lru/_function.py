@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 
 class CoroutineFunction:
@@ -12,7 +12,8 @@ class CoroutineFunction:
     _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
 
 
-getattr(inspect, "markcoroutinefunction", lambda cls: cls)(CoroutineFunction)
+_mark: Callable[[type], object] = getattr(inspect, "markcoroutinefunction", repr)  # from 3.12
+_mark(CoroutineFunction)
 
 
 class Annotations(Dict[str, Any]):
@@ -25,7 +26,7 @@ class Annotations(Dict[str, Any]):
         return annotations
 
 
-class Text(str):
+class Text(str):  # noqa: SLOT000  # it is given its name
     """A class's own ``__doc__`` or ``__module__``; an instance has that of its function."""
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -12,11 +12,11 @@ from typing import (
     Coroutine,
     Dict,
     Generic,
-    Hashable,
     Optional,
     Tuple,
     TypedDict,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -83,12 +83,11 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         # The cache used last, which in most programs is the only one.
         self._cache = NOWHERE
 
-    async def __call__(self, /, *args: Any, **kwargs: Any) -> _R:
-        key: Hashable
-        if self._plain and not kwargs:
-            key = args
-        else:
-            key = self._make_key(args, kwargs)
+    # In one piece, and with no more names than needed: a hit is what users pay for.
+    async def __call__(  # noqa: C901, PLR0912
+        self, /, *args: Any, **kwargs: Any
+    ) -> _R:
+        key = args if self._plain and not kwargs else self._make_key(args, kwargs)
         cache = self._cache
         if cache.serves is not get_running_loop():
             hash(key)  # a key that cannot be looked up binds to no loop
@@ -119,7 +118,10 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         waiter = entry.join()
         try:
             await waiter
-            return entry.outcome()  # type: ignore[no-any-return]
+            if entry.value is PENDING:
+                assert entry.task is not None
+                entry.task.result()  # raises what the work raised
+            return entry.value  # type: ignore[no-any-return]  # noqa: TRY300
         except BaseException:
             entry.leave(waiter)
             raise
@@ -171,12 +173,13 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         self, instance: object, owner: Optional[type] = None
     ) -> "_LRUCacheWrapperInstanceMethod[_R, Any]": ...
 
-    def __get__(self, instance: Any, owner: Optional[type] = None) -> Any:
+    def __get__(self, instance: object, owner: Optional[type] = None) -> Any:
+        first = instance
         if self._binding is classmethod:
-            instance = type(instance) if owner is None else owner
-        if instance is None or self._binding is staticmethod:
+            first = owner or instance.__class__
+        if first is None or self._binding is staticmethod:
             return self
-        return _LRUCacheWrapperInstanceMethod(self, instance)
+        return _LRUCacheWrapperInstanceMethod(self, first)
 
     def __reduce__(self) -> str:
         qualname: str = self.__dict__["__qualname__"]
@@ -192,6 +195,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         return f"<{type(self).__name__} {self._loops.name}, {self.cache_info()}>"
 
 
+_call: Callable[..., Coroutine[Any, Any, Any]] = cast("Any", _LRUCacheWrapper).__call__
+
+
 class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
     __slots__ = ("__func__", "__self__")
     __module__ = Text(__name__)
@@ -203,7 +209,7 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]:
         # What calling __func__ comes to, in one step less.
-        return _LRUCacheWrapper.__call__(self.__func__, self.__self__, *args, **kwargs)
+        return _call(self.__func__, self.__self__, *args, **kwargs)
 
     def cache_info(self) -> functools._CacheInfo:
         """As the function's, which is for all instances."""
@@ -256,13 +262,14 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _LRUCacheWrapperInstanceMethod):
             return NotImplemented
-        return self.__func__ is other.__func__ and self.__self__ is other.__self__
+        method: "_LRUCacheWrapperInstanceMethod[Any, Any]" = other
+        return self.__func__ is method.__func__ and self.__self__ is method.__self__
 
     def __hash__(self) -> int:
         return hash((id(self.__func__), id(self.__self__)))
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return getattr, (self.__self__, getattr(self, "__name__"))  # as a method
+        return getattr, (self.__self__, self.__func__.__dict__["__name__"])  # as a method
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.__func__._loops.name} of {self.__self__!r}>"

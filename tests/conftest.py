@@ -1,6 +1,7 @@
-"""What the tests share: coroutine functions under control, and a look at what is left behind."""
+"""What the tests share: functions under control, and a look at what is left behind."""
 
 import asyncio
+import inspect
 import threading
 from typing import Any, AsyncIterator, Callable, Iterator, List, Tuple
 
@@ -63,10 +64,16 @@ def no_thread_left() -> Iterator[None]:
     assert set(threading.enumerate()) <= before
 
 
-@pytest.fixture(autouse=True)
-async def nothing_left(no_thread_left: None) -> AsyncIterator[None]:
+@pytest.fixture
+async def nothing_left_on_the_loop() -> AsyncIterator[None]:
     yield
     await turns()
-    loop = asyncio.get_running_loop()
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert timers(loop) == []
+    assert timers(asyncio.get_running_loop()) == []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest, no_thread_left: None) -> None:
+    # Only where the test has a loop: the others make and close their own.
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("nothing_left_on_the_loop")

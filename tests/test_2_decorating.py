@@ -220,7 +220,7 @@ def plain_generator() -> Iterator[int]:
 )
 @pytest.mark.parametrize("decorator", [alru_cache, alru_cache()])
 def test_not_a_coroutine_function(decorator: Any, function: Any) -> None:
-    with pytest.raises(RuntimeError, match="^Coroutine function is required, got "):
+    with pytest.raises(RuntimeError, match=r"^Coroutine function is required, got "):
         decorator(function)
 
 
@@ -312,7 +312,7 @@ def test_method_attributes() -> None:
     assert list(inspect.signature(Box.method).parameters) == ["self", "x"]
     assert repr(method).startswith("<_LRUCacheWrapperInstanceMethod Box.method of <")
     with pytest.raises(AttributeError, match="nothing"):
-        method.nothing
+        _ = method.nothing
 
 
 def test_methods_compare_as_bound_methods_do() -> None:

@@ -51,7 +51,8 @@ async def test_work_starts_at_once_in_a_task_of_its_own(cached: Decorate) -> Non
     call.send(None)  # the caller has taken one step, and nothing else has run
     assert function.cache_parameters()["tasks"] == 1
     await turns()
-    assert tasks and tasks[0] is not asyncio.current_task()
+    (task,) = tasks
+    assert task is not asyncio.current_task()
     with pytest.raises(StopIteration):
         call.send(None)
 

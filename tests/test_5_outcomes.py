@@ -93,7 +93,9 @@ async def test_the_last_caller_of_old_work_takes_only_that_along(
     assert await new == "new"
 
 
-async def test_old_expiry_never_touches_the_new_entry(source: Source, cached: Decorate) -> None:
+async def test_old_expiry_never_touches_the_new_entry(
+    source: Source, cached: Decorate
+) -> None:
     function = cached(ttl=0.05)
     results = []
     for result in "ab":

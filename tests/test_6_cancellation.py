@@ -110,9 +110,7 @@ async def test_work_cancelled_by_someone_else(source: Source, cached: Decorate) 
     assert function.cache_info() == (1, 1, 128, 0)
 
 
-async def test_work_cancelled_before_its_first_step(
-    source: Source, cached: Decorate
-) -> None:
+async def test_work_cancelled_before_its_first_step(source: Source, cached: Decorate) -> None:
     function = cached(ttl=10)
     caller = asyncio.ensure_future(function(1))
     await asyncio.sleep(0)  # the caller has run, and its work is yet to
@@ -153,7 +151,7 @@ async def test_an_awaitable_that_is_no_coroutine(source: Source, cached: Decorat
         __name__ = "function"
         __code__ = model.__code__
         __defaults__ = __kwdefaults__ = None
-        __annotations__: Any = {}  # noqa: RUF012
+        __annotations__: Any = {}
 
         def __call__(self, x: int) -> Any:
             source.works.append(asyncio.get_running_loop().create_future())
@@ -238,7 +236,7 @@ async def test_timeout_and_task_group(source: Source, cached: Decorate) -> None:
         raise ValueError
 
     callers = []
-    with pytest.raises(Exception, match="unhandled errors in a TaskGroup"):
+    with pytest.raises(Exception, match="unhandled errors in a TaskGroup"):  # noqa: PT012
         async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined,unused-ignore]
             callers.append(group.create_task(function(1)))
             group.create_task(fail())
@@ -284,6 +282,30 @@ async def test_eager_work(source: Source, cached: Decorate, eager: Any, ttl: Any
     caller.cancel()
     await turns()
     assert source.works[1].cancelled()
+
+
+async def test_a_task_factory_that_runs_everything_at_once(cached: Decorate) -> None:
+    """As an eager one does with what never waits, on every Python."""
+
+    def at_once(loop: asyncio.AbstractEventLoop, coroutine: Any, **_: Any) -> Any:
+        with pytest.raises(StopIteration):
+            coroutine.send(None)
+        return asyncio.Task(asyncio.sleep(0), loop=loop)
+
+    async def identity(x: int) -> int:
+        return x
+
+    function = cached(identity)
+    call = function(1)
+    asyncio.get_running_loop().set_task_factory(at_once)
+    try:
+        with pytest.raises(StopIteration) as stop:
+            call.send(None)
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
+    assert stop.value.value == 1
+    assert function.cache_info() == (0, 1, 128, 1)
+    assert function.cache_parameters()["tasks"] == 0
 
 
 async def test_eager_work_that_awaits_itself(cached: Decorate, eager: Any) -> None:

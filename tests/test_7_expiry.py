@@ -7,6 +7,8 @@ from typing import Any, List
 
 import pytest
 
+from async_lru import alru_cache
+
 from .conftest import Decorate, Source, timers, turns
 
 
@@ -133,8 +135,6 @@ async def test_no_timer_outlives_its_entry(cached: Decorate, how: str) -> None:
 
 def test_uvloop() -> None:
     uvloop = pytest.importorskip("uvloop")
-    from async_lru import alru_cache
-
     function = alru_cache(now, ttl=0.02)
 
     async def main() -> None:

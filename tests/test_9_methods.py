@@ -98,7 +98,7 @@ async def test_closed_refuses_calls_hits_too(cached: Decorate) -> None:
     await function.cache_close()
     await function.cache_close()
     for x in 1, 2:
-        with pytest.raises(RuntimeError, match="^alru_cache is closed for identity"):
+        with pytest.raises(RuntimeError, match=r"^alru_cache is closed for identity"):
             await function(x)
     assert function.cache_info() == (0, 1, 128, 1)
     assert function.cache_contains(1)
@@ -223,7 +223,7 @@ def test_close_tells_other_loops(worker: Worker, another: Worker, wait: bool) ->
         loop.call_soon_threadsafe(event.set)
         assert job.result(5) == "x"
     else:
-        with pytest.raises(BaseException, match="^$"):
+        with pytest.raises(BaseException, match=r"^$"):
             job.result(5)
         assert job.cancelled()
     assert worker.call(lambda: function.cache_parameters()["tasks"]) == 0
@@ -279,7 +279,7 @@ async def test_methods_on_an_instance(cached: Decorate) -> None:
     one.method.cache_clear()
     assert Box.method.cache_info() == (0, 0, 128, 0)
     await one.method.cache_close()
-    with pytest.raises(RuntimeError, match="closed for .*Box.method"):
+    with pytest.raises(RuntimeError, match=r"closed for .*Box\.method$"):
         await other.method(1)
 
 

@@ -1,0 +1,34 @@
+# Everything runs in .venv, which each target makes and fills for itself, again only when the
+# interpreter or the requirements have changed. `make PYTHON=python3.8 test` picks the former.
+
+PYTHON ?= python3
+BIN = .venv/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0])')
+VENV = .venv/made-by-python-$(VERSION)
+
+.DEFAULT_GOAL = help
+.PHONY: help demo test lint all
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: .venv/demo  ## fetch pages from a local server, through a cache
+	$(BIN)/python examples/get_pep.py
+
+test: .venv/test  ## run the suite, with coverage
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage report
+
+lint: .venv/tox  ## check style and types
+	$(BIN)/tox -e lint
+
+all: .venv/tox  ## the suite on every Python found, lint, and the built package
+	$(BIN)/tox
+
+$(VENV):
+	$(PYTHON) -m venv --clear .venv
+	touch $@
+
+.venv/%: requirements/%.txt setup.cfg $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e . -r $<
+	touch $@
