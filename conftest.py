@@ -22,6 +22,6 @@ pytest_collect_file = Sybil(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if sys.version_info < (3, 9):
-        # The last pytest-asyncio for 3.8 leaves an open loop behind for whoever wants one.
+    if sys.version_info < (3, 12):
+        # pytest-asyncio asks for the current loop, which makes one there that nobody closes.
         config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")

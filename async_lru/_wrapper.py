@@ -262,8 +262,8 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _LRUCacheWrapperInstanceMethod):
             return NotImplemented
-        method: "_LRUCacheWrapperInstanceMethod[Any, Any]" = other
-        return self.__func__ is method.__func__ and self.__self__ is method.__self__
+        same = self.__func__ is other.__func__  # pyright: ignore[reportUnknownMemberType]
+        return same and self.__self__ is other.__self__  # pyright: ignore[reportUnknownMemberType]
 
     def __hash__(self) -> int:
         return hash((id(self.__func__), id(self.__self__)))
