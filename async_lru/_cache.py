@@ -99,7 +99,7 @@ class Cache:
             raise
         # It is destroyed in flight only if its loop is closed too early. asyncio complains of
         # that for the caller's task, which is the user's; this one is not.
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
         if entry.value is PENDING:  # a task started eagerly may be done
             entry.task = task
         return entry

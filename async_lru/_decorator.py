@@ -80,7 +80,28 @@ def alru_cache(
     jitter: Optional[float] = None,
     key: Optional[Callable[..., Hashable]] = None,
 ) -> Any:
-    """DOC"""
+    """Cache the results of a coroutine function, as ``functools.lru_cache`` does.
+
+    Used as ``@alru_cache``, ``@alru_cache()`` or with options. What may be decorated is a
+    coroutine function, a ``functools.partial`` or ``partialmethod`` or a bound method of one,
+    or a ``classmethod`` or ``staticmethod`` of one.
+
+    :param maxsize: how many results to keep before the least recently used one goes; None for
+        all, 0 for none at all. (An int; below zero it counts as 0.)
+    :param typed: whether equal arguments of different types are kept apart.
+    :param ttl: seconds to keep a result, from when it is there (a real number >= 0); None for
+        ever.
+    :param jitter: with ttl, up to so many seconds more (a real number >= 0), drawn for each
+        result by ``random.uniform``.
+    :param key: gets the arguments of a call, and returns what to look them up by: anything
+        hashable. By default the arguments themselves, in the manner of ``functools``.
+    :raises RuntimeError: the function is not a coroutine function.
+    :raises NotImplementedError: what is decorated cannot even be called.
+    :raises TypeError, ValueError: an option makes no sense.
+
+    A call raises what the function raises; TypeError if the arguments are not hashable;
+    RuntimeError if it would wait for itself, or if the cache has been closed.
+    """
     make_key = _key_maker(key, typed)
     seconds = _seconds("ttl", ttl)
     spread = _seconds("jitter", jitter)

@@ -32,8 +32,8 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-def timers(loop: asyncio.AbstractEventLoop) -> List[asyncio.TimerHandle]:
-    return [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+def timers(loop: Any) -> List[asyncio.TimerHandle]:
+    return [timer for timer in loop._scheduled if not timer.cancelled()]
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ async def test_key_function_sees_exactly_the_arguments(
 
 async def test_key_function_gets_the_instance_first(cached: Decorate) -> None:
     class Box:
-        __hash__ = None  # type: ignore[assignment]
+        __hash__: Any = None
 
         def __init__(self, name: str) -> None:
             self.name = name
