@@ -92,14 +92,14 @@ class Cache:
                     _, evicted = self.entries.popitem(last=False)
                     if type(evicted) is Entry:
                         stop_timer(evicted)
-            task = self.loop.create_task(work)
+            task: Any = self.loop.create_task(work)
         except BaseException:
             self.misses -= 1
             work.close()
             raise
         # It is destroyed in flight only if its loop is closed too early. asyncio complains of
         # that for the caller's task, which is the user's; this one is not.
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        task._log_destroy_pending = False
         if entry.value is PENDING:  # a task started eagerly may be done
             entry.task = task
         return entry

@@ -1,0 +1,184 @@
+"""Our cache beside those a user could pick instead: the table and the plot in README.rst.
+
+    python -m benchmarks.compare [--rounds 25]
+
+Every cache does the same work in one process, a round of each in turn, so that a slow moment
+of the machine falls on all alike. The figures are medians.
+"""
+
+import argparse
+import asyncio
+import datetime
+import pathlib
+import platform
+import statistics
+import textwrap
+import time
+from typing import Any, Dict, List, Tuple
+
+import matplotlib as mpl
+from matplotlib import pyplot
+
+import async_lru
+
+from .peers import OURS, PEERS, identity, load_all, plain
+
+ROOT = pathlib.Path(__file__).parent.parent
+FACTS = "10 callers at once run it", "if the first is cancelled, the second"
+START, END = ".. The table starts here.", ".. The table ends here."
+
+
+async def hits(function: Any, turn: int) -> None:
+    for _ in range(2000):
+        await function(1)
+
+
+async def misses(function: Any, turn: int) -> None:
+    for x in range(500):
+        await function(turn * 500 + x + 10)
+
+
+async def callers(function: Any, turn: int) -> None:
+    await asyncio.gather(*[function(-turn - 1) for _ in range(1000)])
+
+
+# By title: what to run, and how many calls that is.
+CASES: Dict[str, Any] = {
+    "hit": (hits, 2000),
+    "hit, ttl": (hits, 2000),
+    "miss": (misses, 500),
+    "miss, ttl": (misses, 500),
+    "1000 callers, 1 key": (callers, 1000),
+}
+
+
+async def runs_for_ten_callers(decorate: Any) -> int:
+    started: List[int] = []
+
+    async def slow(x: int) -> int:
+        started.append(x)
+        await asyncio.sleep(0.001)
+        return x
+
+    function = decorate(slow)
+    await asyncio.gather(*[function(1) for _ in range(10)])
+    return len(started)
+
+
+async def when_the_first_caller_is_cancelled(decorate: Any) -> str:
+    """What becomes of a second caller that has joined."""
+    started: List[int] = []
+
+    async def slow(x: int) -> int:
+        started.append(x)
+        await asyncio.sleep(0.001)
+        return x
+
+    function = decorate(slow)
+    first, second = (asyncio.ensure_future(function(1)) for _ in range(2))
+    await asyncio.sleep(0.0005)
+    first.cancel()
+    await asyncio.wait([first, second])
+    if second.cancelled():
+        return "is cancelled too"
+    return "gets the result" if len(started) == 1 else "has a run of its own"
+
+
+async def nanoseconds(title: str, function: Any, turn: int) -> float:
+    case, calls = CASES[title]
+    start = time.perf_counter_ns()
+    await case(function, turn)
+    return (time.perf_counter_ns() - start) / calls  # type: ignore[no-any-return]
+
+
+async def measure(functions: Dict[Tuple[str, str], Any], rounds: int) -> Dict[Any, float]:
+    took: Dict[Any, List[float]] = {key: [] for key in [*functions, "bare", "functools"]}
+    for turn in range(rounds):
+        took["bare"].append(await nanoseconds("hit", identity, turn))
+        start = time.perf_counter_ns()
+        for _ in range(2000):
+            plain(1)
+        took["functools"].append((time.perf_counter_ns() - start) / 2000)
+        for (name, title), function in functions.items():
+            took[name, title].append(await nanoseconds(title, function, turn))
+    return {key: statistics.median(values) for key, values in took.items()}
+
+
+def table(names: List[str], took: Dict[Any, float], facts: Dict[str, List[str]]) -> str:
+    rows = [["times a bare await", *CASES, *FACTS]]
+    for name in names:
+        times = [took.get((name, title)) for title in CASES]
+        cells = [
+            "no ttl" if value is None else f"{value / took['bare']:.1f}" for value in times
+        ]
+        rows.append([name, *cells, *facts[name]])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    rule = "  ".join("=" * width for width in widths)
+    head, *body = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([rule, head, rule, *body, rule])
+
+
+def plot(names: List[str], took: Dict[Any, float]) -> None:
+    mpl.rcParams["svg.hashsalt"] = "async_lru"  # the same figures give the same file
+    figure, axes = pyplot.subplots(1, len(CASES), figsize=(13, 3.2), sharey=True)
+    bottom_up = list(reversed(names))
+    for axis, title in zip(axes, CASES):
+        values = [took.get((name, title), 0) / took["bare"] for name in bottom_up]
+        bars = axis.barh(
+            bottom_up, values, color=["#c33" if n == OURS else "#89a" for n in bottom_up]
+        )
+        axis.bar_label(bars, [f"{v:.1f}" if v else "-" for v in values], padding=2, fontsize=8)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlim(0, max(values) * 1.3)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    figure.suptitle("A call, in multiples of a bare await: less is better")
+    figure.tight_layout()
+    figure.savefig(ROOT / "benchmarks" / "comparison.svg", metadata={"Date": None})
+
+
+def write_readme(text: str) -> None:
+    readme = ROOT / "README.rst"
+    before, rest = readme.read_text().split(START)
+    _, after = rest.split(END)
+    readme.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
+
+
+async def main(rounds: int) -> None:
+    modules = {OURS: async_lru, **load_all()}
+    functions: Dict[Tuple[str, str], Any] = {}
+    facts: Dict[str, List[str]] = {}
+    for name, module in modules.items():
+        bounded, expiring = PEERS[name].bounded, PEERS[name].expiring
+        runs = await runs_for_ten_callers(bounded(module, 128))
+        left = await when_the_first_caller_is_cancelled(bounded(module, 128))
+        facts[name] = ["once" if runs == 1 else f"{runs} times", left]
+        for title in CASES:
+            if "ttl" not in title:
+                functions[name, title] = bounded(module, 128)(identity)
+            elif expiring is not None:
+                functions[name, title] = expiring(module, 128, 3600)(identity)
+    took = await measure(functions, rounds)
+    names = list(modules)
+    about = (
+        f"``make bench`` on {datetime.date.today()}: CPython {platform.python_version()},"  # noqa: DTZ011
+        f" {platform.system()} {platform.machine()}, medians of {rounds} rounds. A bare await"
+        f" took {took['bare']:.0f} ns, a hit of ``functools.lru_cache`` on a plain function"
+        f" {took['functools']:.0f} ns. Versions: "
+    )
+    versions = ", ".join(
+        f"{PEERS[name].package.partition('=')[0]} {PEERS[name].version()}" for name in names
+    )
+    text = f"{table(names, took, facts)}\n\n{textwrap.fill(about + versions + '.', 95)}"
+    print(text)
+    write_readme(text)
+    plot(names, took)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Compare async_lru with its peers.")
+    parser.add_argument("--rounds", type=int, default=25)
+    asyncio.run(main(parser.parse_args().rounds))
