@@ -185,8 +185,8 @@ class Cache:
         found = self.entries.get(key, ABSENT)
         if key in self.dropped:
             return False
-        if type(found) is not Entry or found.value is PENDING:
-            return True
+        if type(found) is not Entry or found.waiters is not None:
+            return True  # the value may be there already, and on its way into the cache
         return monotonic() < found.deadline
 
     def drop(self, key: Hashable) -> bool:
@@ -227,6 +227,7 @@ def stop_timer(entry: Any) -> None:
 # What a lookup finds where there is nothing: neither pending, nor ever to be served.
 ABSENT = Entry(cast("Cache", None), None)
 ABSENT.value = None
+ABSENT.waiters = None
 
 # The cache of no loop, which serves none.
 NOWHERE = Cache(cast("asyncio.AbstractEventLoop", None), Limits(0, None, 0), RLock(), set())

@@ -61,6 +61,10 @@ class Entry:
                 awaitable.close()  # if cancelled before the first step, it never began
             if isinstance(failure, GeneratorExit):
                 self.waiters = {}  # the task is destroyed, its loop closed: nobody can wake
+            elif isinstance(failure, (KeyboardInterrupt, SystemExit)):
+                # It leaves the loop by itself, and is not news if no caller takes it as well.
+                assert self.task is not None
+                self.task.add_done_callback(asyncio.Task.exception)
             raise
         finally:
             self.cache.end(self)

@@ -1,0 +1,227 @@
+"""What goes wrong around the library: it neither hangs, nor speaks up."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import pytest
+
+from async_lru import alru_cache
+
+from .conftest import Decorate, Source, turns
+
+BEGIN = """
+import asyncio, sys
+from async_lru import alru_cache
+
+@alru_cache(ttl=1000)
+async def done(): return 1
+
+@alru_cache
+async def slow(): await asyncio.sleep(1000)
+
+async def start(unstarted=False):
+    await done()
+    call = slow()
+    call.send(None)
+    if not unstarted:
+        await asyncio.sleep(0)
+    return call
+"""
+
+
+def run(program: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program of its own, with every warning shown."""
+    command = [sys.executable, "-X", "dev", "-W", "always", "-c", BEGIN + textwrap.dedent(program)]
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20, check=False
+    )
+
+
+@pytest.mark.parametrize("unstarted", [False, True])
+def test_loop_closed_with_works_in_flight(unstarted: bool) -> None:
+    program = f"""
+        loop = asyncio.new_event_loop()
+        call = loop.run_until_complete(start({unstarted}))
+        loop.close()
+        call.close()
+        del call, loop
+        async def main():
+            await done()
+            assert slow.cache_parameters()["tasks"] == 0
+        import warnings
+        warnings.simplefilter("ignore")
+        asyncio.run(main())
+    """
+    result = run(program)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unstarted", [False, True])
+def test_interpreter_exit_with_works_in_flight(unstarted: bool) -> None:
+    program = f"""
+        loop = asyncio.new_event_loop()
+        call = loop.run_until_complete(start({unstarted}))
+        loop.close()
+    """
+    result = run(program)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_interpreter_exit_with_a_loop_in_a_daemon_thread() -> None:
+    program = """
+        import threading
+        started = threading.Event()
+        async def main():
+            call = await start()
+            started.set()
+            await asyncio.sleep(1000)
+        threading.Thread(target=asyncio.run, args=[main()], daemon=True).start()
+        started.wait()
+    """
+    result = run(program)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("error", ["ValueError", "KeyboardInterrupt", "SystemExit"])
+@pytest.mark.parametrize("place", ["the program", "a caller", "the work"])
+def test_run_cut_short(error: str, place: str) -> None:
+    program = f"""
+        @alru_cache
+        async def fail():
+            await asyncio.sleep(0)
+            raise {error}
+
+        async def caller():
+            await asyncio.sleep(0)
+            if {place!r} == "the work":
+                await fail()
+            raise {error}
+
+        async def main():
+            waiting = asyncio.ensure_future(slow())
+            if {place!r} == "the program":
+                await asyncio.sleep(0)
+                raise {error}
+            await asyncio.gather(caller(), waiting)
+
+        try:
+            asyncio.run(main())
+        except {error}:
+            print("as expected")
+        assert slow.cache_parameters()["tasks"] == 0
+    """
+    result = run(program)
+    assert (result.returncode, result.stdout) == (0, "as expected\n")
+    # Of its own main task asyncio may have something to say.
+    assert "Entry.work" not in result.stderr
+    assert "destroyed" not in result.stderr
+    assert "never awaited" not in result.stderr
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_leaves_the_loop_is_not_logged_as_well(error: Any, caplog: Any) -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    function: Any = alru_cache(fail)
+
+    async def main() -> None:
+        await asyncio.wait([asyncio.ensure_future(function())])
+
+    loop = asyncio.new_event_loop()
+    with pytest.raises(error):
+        loop.run_until_complete(main())
+    for task in asyncio.all_tasks(loop):  # as asyncio.run does; the caller has yet to wake up
+        task.cancel()
+    loop.run_until_complete(turns())
+    loop.close()
+    gc.collect()
+    assert "Entry.work" not in caplog.text
+    assert function.cache_parameters()["tasks"] == 0
+
+
+def test_debug_mode() -> None:
+    function: Any = alru_cache(ttl=1000)(turns)
+
+    async def main() -> None:
+        await asyncio.gather(*[function() for _ in range(3)])
+        caller = asyncio.ensure_future(function(3))
+        await asyncio.sleep(0)
+        caller.cancel()
+        await turns()
+        function.cache_invalidate()
+        await function.cache_close()
+
+    asyncio.run(main(), debug=True)
+
+
+async def test_a_factory_of_tasks_of_another_class(source: Source, cached: Decorate) -> None:
+    class Named(asyncio.Task):  # type: ignore[type-arg]
+        """A task that somebody else has thought of."""
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        return Named(coroutine, loop=loop, **options)
+
+    asyncio.get_running_loop().set_task_factory(factory)
+    function = cached()
+    callers = [asyncio.ensure_future(function(1)) for _ in range(2)]
+    await turns()
+    assert sum(isinstance(task, Named) for task in asyncio.all_tasks()) == 3
+    callers[0].cancel()
+    source.works[0].set_result("x")
+    assert await callers[1] == "x"
+    asyncio.get_running_loop().set_task_factory(None)
+
+
+def test_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def work(x: int) -> int:
+        await asyncio.sleep(0)
+        if x < 0:
+            raise ValueError(x)
+        return x
+
+    function: Any = alru_cache(maxsize=2, ttl=1000)(work)
+
+    async def main() -> None:
+        assert await asyncio.gather(*[function(1) for _ in range(100)]) == [1] * 100
+        with pytest.raises(ValueError, match="-1"):
+            await function(-1)
+        caller = asyncio.ensure_future(function(2))
+        await asyncio.sleep(0)
+        caller.cancel()
+        await turns()
+        assert function.cache_info() == (99, 3, 2, 1)
+        await function.cache_close()
+
+    loop = uvloop.new_event_loop()
+    loop.run_until_complete(main())
+    loop.close()
+
+
+def test_a_function_that_goes_with_its_loop() -> None:
+    """Made, used and let go in one place; nothing is said of the work that was in flight."""
+
+    def use() -> None:
+        async def forever() -> None:
+            await asyncio.Event().wait()
+
+        function: Any = alru_cache(forever)
+
+        async def begin() -> None:
+            caller = function()
+            caller.send(None)
+            await turns()
+
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(begin())
+        loop.close()
+
+    use()
+    gc.collect()
