@@ -7,7 +7,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0])')
 VENV = .venv/made-by-python-$(VERSION)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test bench lint all
+.PHONY: help demo test soak bench lint all
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -18,6 +18,9 @@ demo: .venv/demo  ## fetch pages from a local server, through a cache
 test: .venv/test  ## run the suite, with coverage
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report
+
+soak: .venv/soak  ## two minutes of traffic: memory, timers, counters
+	$(BIN)/python -m tests.soak
 
 bench: .venv/bench  ## compare the speed with that of other caches
 	$(BIN)/python -m benchmarks.compare

@@ -64,7 +64,7 @@ class Entry:
             elif isinstance(failure, (KeyboardInterrupt, SystemExit)):
                 # It leaves the loop by itself, and is not news if no caller takes it as well.
                 assert self.task is not None
-                self.task.add_done_callback(asyncio.Task.exception)
+                self.task.add_done_callback(lambda task: task.exception())
             raise
         finally:
             self.cache.end(self)

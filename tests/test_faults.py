@@ -35,10 +35,16 @@ async def start(unstarted=False):
 
 def run(program: str) -> "subprocess.CompletedProcess[str]":
     """Run a program of its own, with every warning shown."""
-    command = [sys.executable, "-X", "dev", "-W", "always", "-c", BEGIN + textwrap.dedent(program)]
-    return subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20, check=False
-    )
+    command = [
+        sys.executable,
+        "-X",
+        "dev",
+        "-W",
+        "always",
+        "-c",
+        BEGIN + textwrap.dedent(program),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 
 @pytest.mark.parametrize("unstarted", [False, True])
@@ -161,7 +167,7 @@ def test_debug_mode() -> None:
 
 
 async def test_a_factory_of_tasks_of_another_class(source: Source, cached: Decorate) -> None:
-    class Named(asyncio.Task):  # type: ignore[type-arg]
+    class Named(asyncio.Task):  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument]
         """A task that somebody else has thought of."""
 
     def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:

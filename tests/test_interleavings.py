@@ -24,7 +24,9 @@ class Result:
         self.key = key
 
 
-async def play(seed: int, loop: ClockLoop, results: "weakref.WeakSet[Result]") -> None:
+async def play(  # noqa: C901, PLR0915  # a game has many moves
+    seed: int, loop: ClockLoop, results: "weakref.WeakSet[Result]"
+) -> None:
     chance = random.Random(seed)
     maxsize = chance.choice([0, 1, 2, 3, None])
     works: List["asyncio.Future[None]"] = []
@@ -55,7 +57,7 @@ async def play(seed: int, loop: ClockLoop, results: "weakref.WeakSet[Result]") -
         try:
             result = await function(key)
         except ValueError as error:
-            assert error.args == (key,)
+            assert error.args == (key,)  # noqa: PT017
         else:
             assert result.key == key
 
