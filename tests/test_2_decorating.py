@@ -325,6 +325,20 @@ def test_methods_compare_as_bound_methods_do() -> None:
     assert one.method != 1
 
 
+def test_methods_of_equal_instances_differ() -> None:
+    class Equal:
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 0
+
+        @alru_cache
+        async def method(self) -> None: ...
+
+    assert Equal().method != Equal().method
+
+
 def test_is_a_coroutine_function() -> None:
     for function in documented, Box("a").method, Box.class_inside:
         if sys.version_info < (3, 14):

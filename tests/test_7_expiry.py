@@ -10,6 +10,7 @@ import pytest
 from async_lru import alru_cache
 
 from .conftest import Decorate, Source, timers, turns
+from .test_model import clock_loop
 
 
 async def now() -> float:
@@ -52,6 +53,36 @@ async def test_never_served_after_the_loop_was_blocked(cached: Decorate) -> None
     assert await function() > first
     assert function.cache_info() == (0, 2, 128, 1)
     assert len(timers(asyncio.get_running_loop())) == 1
+
+
+async def test_a_result_that_replaces_an_expired_one_is_the_most_recent(
+    cached: Decorate,
+) -> None:
+    async def identity(x: int) -> int:
+        return x
+
+    function = cached(identity, maxsize=2, ttl=0.05)
+    for x in 1, 2:
+        await function(x)
+    block(0.06)
+    await function(1)
+    await function(3)
+    assert function.cache_contains(1)
+
+
+def test_expired_at_the_very_moment() -> None:
+    with clock_loop() as loop:
+        function = alru_cache(now, ttl=5)
+
+        async def main() -> None:
+            await function()
+            loop.now += 5  # the timer has yet to run
+            assert not function.cache_contains()
+            await function()
+
+        loop.run_until_complete(main())
+        assert function.cache_info() == (0, 2, 128, 1)
+        loop.run_until_complete(function.cache_close())
 
 
 async def test_never_served_in_a_tight_loop_of_hits(cached: Decorate) -> None:

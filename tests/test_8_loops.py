@@ -106,7 +106,8 @@ def test_invalidate_reaches_every_loop(worker: Worker, another: Worker, ttl: Any
 
 def test_a_drop_counts_before_the_other_loop_gets_to_it(worker: Worker) -> None:
     function: Any = alru_cache(this_loop)
-    worker.run(function(1))
+    for x in 1, 2, 3:
+        worker.run(function(x))
     busy, free = threading.Event(), threading.Event()
 
     async def call_again() -> Any:
@@ -122,9 +123,9 @@ def test_a_drop_counts_before_the_other_loop_gets_to_it(worker: Worker) -> None:
     assert function.cache_invalidate(1)
     assert not function.cache_contains(1)
     assert not function.cache_invalidate(1)
-    assert function.cache_info() == (0, 1, 128, 0)
+    assert function.cache_info() == (0, 3, 128, 2)
     free.set()
-    assert job.result(5) == ((0, 1, 128, 0), (1, 2, 128, 1))
+    assert job.result(5) == ((0, 3, 128, 2), (1, 4, 128, 3))
 
 
 def test_pending_work_dropped_from_another_thread_is_not_stored(worker: Worker) -> None:
@@ -190,17 +191,26 @@ def test_works_without_a_running_loop() -> None:
     assert function.cache_info() == (0, 1, 128, 0)
 
 
-def test_a_stopped_loop_of_another_thread_is_left_to_it() -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_a_stopped_loop_of_another_thread_is_left_to_it(there: bool) -> None:
     function: Any = alru_cache(ttl=1000)(this_loop)
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(function(1))
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(function.cache_invalidate, 1).result(5)
-        pool.submit(function.cache_clear).result(5)
-    assert function.cache_info() == (0, 0, 128, 0)
-    assert len(timers(loop)) == 1  # it is not this thread's to touch
-    loop.run_until_complete(asyncio.sleep(0))
-    assert timers(loop) == []
+
+        def elsewhere(call: Callable[..., Any], *args: Any) -> Any:
+            return pool.submit(call, *args).result(5)
+
+        def here(call: Callable[..., Any], *args: Any) -> Any:
+            return call(*args)
+
+        its, other = (elsewhere, here) if there else (here, elsewhere)
+        its(loop.run_until_complete, function(1))
+        assert other(function.cache_invalidate, 1)
+        other(function.cache_clear)
+        assert function.cache_info() == (0, 0, 128, 0)
+        assert len(timers(loop)) == 1  # it is not for this thread to touch
+        its(loop.run_until_complete, asyncio.sleep(0))
+        assert timers(loop) == []
     loop.close()
 
 

@@ -108,6 +108,17 @@ async def test_closed_refuses_calls_hits_too(cached: Decorate) -> None:
         await function(1)
 
 
+async def test_wait_is_given_by_name() -> None:
+    class Box:
+        @alru_cache
+        async def method(self) -> None: ...
+
+    for function in Box.method, Box().method:
+        close: Any = function.cache_close
+        with pytest.raises(TypeError, match="positional"):
+            await close(True)
+
+
 async def test_close_of_a_function_never_called(cached: Decorate) -> None:
     await cached(identity).cache_close(wait=True)
 
