@@ -15,6 +15,7 @@ PENDING: Any = object()
 
 @types.coroutine
 def _first_step() -> Generator[None, None, None]:
+    """Wait for the first step of the task that takes a begun coroutine over."""
     yield
 
 

@@ -52,36 +52,36 @@ CASES: Dict[str, Any] = {
 }
 
 
-async def runs_for_ten_callers(decorate: Any) -> int:
-    started: List[int] = []
+class Counted:
+    """A slow coroutine function that counts its runs."""
 
-    async def slow(x: int) -> int:
-        started.append(x)
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def run(self, x: int) -> int:
+        self.runs += 1
         await asyncio.sleep(0.001)
         return x
 
-    function = decorate(slow)
+
+async def runs_for_ten_callers(decorate: Any) -> str:
+    counted = Counted()
+    function = decorate(counted.run)
     await asyncio.gather(*[function(1) for _ in range(10)])
-    return len(started)
+    return "once" if counted.runs == 1 else f"{counted.runs} times"
 
 
 async def when_the_first_caller_is_cancelled(decorate: Any) -> str:
     """What becomes of a second caller that has joined."""
-    started: List[int] = []
-
-    async def slow(x: int) -> int:
-        started.append(x)
-        await asyncio.sleep(0.001)
-        return x
-
-    function = decorate(slow)
+    counted = Counted()
+    function = decorate(counted.run)
     first, second = (asyncio.ensure_future(function(1)) for _ in range(2))
     await asyncio.sleep(0.0005)
     first.cancel()
     await asyncio.wait([first, second])
     if second.cancelled():
         return "is cancelled too"
-    return "gets the result" if len(started) == 1 else "has a run of its own"
+    return "gets the result" if counted.runs == 1 else "has a run of its own"
 
 
 async def nanoseconds(title: str, function: Any, turn: int) -> float:
@@ -153,9 +153,10 @@ async def main(rounds: int) -> None:
     facts: Dict[str, List[str]] = {}
     for name, module in modules.items():
         bounded, expiring = PEERS[name].bounded, PEERS[name].expiring
-        runs = await runs_for_ten_callers(bounded(module, 128))
-        left = await when_the_first_caller_is_cancelled(bounded(module, 128))
-        facts[name] = ["once" if runs == 1 else f"{runs} times", left]
+        facts[name] = [
+            await runs_for_ten_callers(bounded(module, 128)),
+            await when_the_first_caller_is_cancelled(bounded(module, 128)),
+        ]
         for title in CASES:
             if "ttl" not in title:
                 functions[name, title] = bounded(module, 128)(identity)
