@@ -99,6 +99,12 @@ def alru_cache(
     :raises NotImplementedError: what is decorated cannot even be called.
     :raises TypeError, ValueError: an option makes no sense.
 
+    >>> @alru_cache(maxsize=32, ttl=60)
+    ... async def double(x):
+    ...     return 2 * x
+    >>> asyncio.run(double(4))
+    8
+
     A call raises what the function raises; TypeError if the arguments are not hashable;
     RuntimeError if it would wait for itself, or if the cache has been closed.
     """

@@ -129,11 +129,19 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
             del entry  # an exception keeps this frame, and the entry its exception
 
     def cache_info(self) -> functools._CacheInfo:
-        """Hits, misses, ``maxsize`` and current size, over all event loops."""
+        """Hits, misses, ``maxsize`` and current size, over all event loops.
+
+        >>> alru_cache(asyncio.sleep).cache_info()
+        CacheInfo(hits=0, misses=0, maxsize=128, currsize=0)
+        """
         return self._loops.info()
 
     def cache_parameters(self) -> _CacheParameters:
-        """``typed``, ``maxsize``, the works running now, and whether it is closed."""
+        """``typed``, ``maxsize``, the works running now, and whether it is closed.
+
+        >>> alru_cache(asyncio.sleep).cache_parameters()
+        {'typed': False, 'maxsize': 128, 'tasks': 0, 'closed': False}
+        """
         return {
             "typed": self._typed,
             "maxsize": self._loops.limits.maxsize,
@@ -142,15 +150,37 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         }
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Whether there is an entry for a call with these arguments."""
+        """Whether there is an entry for a call with these arguments. Counts as no use.
+
+        Raises TypeError if they are not hashable.
+
+        >>> alru_cache(asyncio.sleep).cache_contains(1)
+        False
+        """
         return self._loops.contain(self._make_key(args, kwargs))
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Drop the entry for a call with these arguments; True if there was one."""
+        """Drop the entry for a call with these arguments; True if there was one.
+
+        Work in flight goes on for its callers. Raises TypeError if the arguments are not
+        hashable.
+
+        >>> sleep = alru_cache(asyncio.sleep)
+        >>> asyncio.run(sleep(0))
+        >>> sleep.cache_invalidate(0), sleep.cache_invalidate(0)
+        (True, False)
+        """
         return self._loops.drop(self._make_key(args, kwargs))
 
     def cache_clear(self) -> None:
-        """Drop all entries, and zero the counters."""
+        """Drop all entries, and zero the counters; work in flight goes on for its callers.
+
+        >>> sleep = alru_cache(asyncio.sleep)
+        >>> asyncio.run(sleep(0))
+        >>> sleep.cache_clear()
+        >>> sleep.cache_info()
+        CacheInfo(hits=0, misses=0, maxsize=128, currsize=0)
+        """
         self._loops.clear()
 
     async def cache_close(self, *, wait: bool = False) -> None:
@@ -158,6 +188,12 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
 
         They are cancelled, or with ``wait=True`` left to finish. This returns when those of
         the running loop have ended; other loops are told, and not waited for.
+
+        >>> sleep = alru_cache(asyncio.sleep)
+        >>> asyncio.run(sleep.cache_close())
+        >>> asyncio.run(sleep(0))
+        Traceback (most recent call last):
+        RuntimeError: alru_cache is closed for sleep
         """
         tasks = self._loops.close(cancel=not wait)
         if tasks:

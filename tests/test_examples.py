@@ -1,0 +1,70 @@
+"""The examples run, and do what they say."""
+
+import asyncio
+import json
+import pathlib
+import re
+import subprocess
+import sys
+from typing import Any, List
+
+import aiohttp
+import pytest
+
+EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
+
+
+def run(*command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@pytest.mark.parametrize("name", ["get_pep", "crawler", "access_token"])
+def test_script(name: str) -> None:
+    result = run(str(EXAMPLES / f"{name}.py"))
+    assert (result.returncode, result.stderr) == (0, "")
+    if name == "get_pep":
+        assert "CacheInfo(hits=3, misses=8, maxsize=32, currsize=8)\n" in result.stdout
+
+
+def test_suite_with_caches() -> None:
+    result = run(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / "test_with_caches.py")
+    )
+    assert result.returncode == 0
+    assert re.search(r"\b3 passed\b", result.stdout)
+
+
+async def test_service_under_load() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "--port", "0", "--app-dir", str(EXAMPLES)),
+        "service:app",
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    log: List[str] = []
+    while not (found := re.search(r"running on (http://\S+)", "".join(log))):
+        log.append((await asyncio.wait_for(process.stderr.readline(), 20)).decode())
+
+    async with aiohttp.ClientSession(found.group(1)) as session:
+
+        async def get(path: str) -> Any:
+            async with session.get(path) as response:
+                return json.loads(await response.text())
+
+        answers = await asyncio.gather(*[get(f"/products/{n % 10}") for n in range(200)])
+        assert answers == [{"number": n % 10, "name": f"Product {n % 10}"} for n in range(200)]
+        assert await get("/products/1000") == {"error": "no such product"}
+        statistics = await get("/statistics")
+        assert statistics == {"hits": 190, "misses": 11, "maxsize": 1000, "currsize": 10}
+        async with session.put("/products/1") as response:
+            assert json.loads(await response.text()) == {"was_cached": True}
+
+        last = asyncio.ensure_future(get("/products/50"))
+        await asyncio.sleep(0.05)  # it is under way
+        process.terminate()
+        assert await last == {"number": 50, "name": "Product 50"}
+    await asyncio.wait_for(process.wait(), 20)
+    log.append((await process.stderr.read()).decode())
+    assert "Traceback" not in "".join(log)
