@@ -108,8 +108,6 @@ class Cache:
         """See to an entry whose work is over; it stays only with a value, under its key."""
         self.works.discard(entry)
         try:
-            if self.dropped:
-                self.catch_up()
             if self.entries.get(entry.key) is not entry:
                 pass  # gone, or another's place by now
             elif entry.value is PENDING:

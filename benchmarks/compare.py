@@ -173,7 +173,7 @@ async def main(rounds: int) -> None:
     versions = ", ".join(
         f"{PEERS[name].package.partition('=')[0]} {PEERS[name].version()}" for name in names
     )
-    text = f"{table(names, took, facts)}\n\n{textwrap.fill(about + versions + '.', 95)}"
+    text = f"{table(names, took, facts)}\n\n{textwrap.fill(about + versions + '.', 95, break_on_hyphens=False)}"
     print(text)
     write_readme(text)
     plot(names, took)

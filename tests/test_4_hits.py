@@ -7,6 +7,7 @@ import logging
 import sys
 import weakref
 from typing import Any, List
+from unittest import mock
 
 import pytest
 
@@ -70,8 +71,9 @@ async def test_work_runs_in_a_copy_of_its_callers_context(cached: Decorate) -> N
     assert variable.get() == "by the caller"
 
 
-async def test_least_recently_used_goes(cached: Decorate) -> None:
-    function = cached(identity, maxsize=2)
+@pytest.mark.parametrize("ttl", [None, 10])
+async def test_least_recently_used_goes(cached: Decorate, ttl: Any) -> None:
+    function = cached(identity, maxsize=2, ttl=ttl)
     for x in 1, 2, 1, 3:
         await function(x)
     assert [function.cache_contains(x) for x in (1, 2, 3)] == [True, False, True]
@@ -128,11 +130,15 @@ async def test_maxsize_zero_stores_and_shares_nothing(
     assert function.cache_info() == (0, 2, 0, 0)
 
 
-@pytest.mark.parametrize("result", [None, False, 0, "", ()])
+@pytest.mark.parametrize("result", [None, False, 0, "", (), mock.ANY], ids=repr)
 @pytest.mark.parametrize("ttl", [None, 10])
-async def test_falsy_results_are_cached(cached: Decorate, result: Any, ttl: Any) -> None:
-    function = cached(identity, ttl=ttl)
-    assert [await function(result), await function(result)] == [result, result]
+async def test_any_result_is_cached(cached: Decorate, result: Any, ttl: Any) -> None:
+    async def work() -> Any:
+        return result
+
+    function = cached(work, ttl=ttl)
+    assert await function() is result
+    assert await function() is result
     assert function.cache_info().hits == 1
 
 

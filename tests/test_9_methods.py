@@ -108,6 +108,20 @@ async def test_closed_refuses_calls_hits_too(cached: Decorate) -> None:
         await function(1)
 
 
+async def test_close_on_an_instance_cancels_unless_told_to_wait(source: Source) -> None:
+    class Box:
+        @alru_cache
+        async def method(self) -> Any:
+            return await source.fetch()
+
+    box = Box()
+    caller = asyncio.ensure_future(box.method())
+    await turns()
+    await box.method.cache_close()
+    await turns()
+    assert caller.cancelled()
+
+
 async def test_wait_is_given_by_name() -> None:
     class Box:
         @alru_cache
