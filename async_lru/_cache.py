@@ -44,6 +44,7 @@ class Cache:
         "serves",
         "thread",
         "touch",
+        "ttl",
         "works",
     )
 
@@ -57,6 +58,7 @@ class Cache:
         self.loop = loop
         self.limits = limits
         self.maxsize = math.inf if limits.maxsize is None else limits.maxsize
+        self.ttl = limits.ttl
         self.lock = lock
         # The loop, while it may look up here without further question.
         self.serves: Optional[asyncio.AbstractEventLoop] = None
@@ -108,19 +110,21 @@ class Cache:
         """See to an entry whose work is over; it stays only with a value, under its key."""
         self.works.discard(entry)
         try:
-            if self.entries.get(entry.key) is not entry:
+            if self.lookup(entry.key) is not entry:
                 pass  # gone, or another's place by now
             elif entry.value is PENDING:
                 del self.entries[entry.key]
-            elif self.limits.ttl is None:
+            elif self.ttl is None:
                 self.entries[entry.key] = entry.value
             else:
-                self.expire_after(entry, self.limits.ttl)
+                self.expire_after(entry, self.ttl)
         finally:
             waiters, entry.waiters = entry.waiters, None
             for waiter in waiters or ():
-                if not waiter.done():  # else its caller has been cancelled
+                try:  # noqa: SIM105  # suppress() would cost as much as all the rest
                     waiter.set_result(None)
+                except asyncio.InvalidStateError:  # noqa: PERF203
+                    pass  # its caller has been cancelled
 
     def expire_after(self, entry: Entry, seconds: float) -> None:
         if self.limits.jitter:

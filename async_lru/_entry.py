@@ -71,18 +71,6 @@ class Entry:
             self.cache.end(self)
             del self  # an exception keeps this frame, and the task keeps the exception
 
-    def awaits_itself(self) -> bool:
-        return self.task is asyncio.current_task()
-
-    def join(self) -> "asyncio.Future[None]":
-        """A future for one more caller, done when the work is over."""
-        waiter: "asyncio.Future[None]" = self.cache.loop.create_future()
-        if self.waiters is None:
-            waiter.set_result(None)
-        else:
-            self.waiters[waiter] = None
-        return waiter
-
     def leave(self, waiter: "asyncio.Future[None]") -> None:
         """Let a cancelled caller go; the last to go takes the work along."""
         if self.waiters is None:

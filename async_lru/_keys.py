@@ -4,7 +4,7 @@ A key is a flat tuple, hashed and compared in C, in the manner of ``functools._m
 A call without keywords needs no function at all: its argument tuple is the key.
 """
 
-from typing import Any, Callable, Dict, Hashable, Tuple
+from typing import Any, Callable, Dict, Hashable, List, Tuple
 
 MakeKey = Callable[[Tuple[Any, ...], Dict[str, Any]], Hashable]
 
@@ -20,7 +20,8 @@ def untyped_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
 
 def typed_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
     if not kwargs:
-        return (*args, *map(type, args))
+        types: List[type] = [type(x) for x in args]  # a list is fastest here
+        return (*args, *types)
     values = kwargs.values()
     return (*args, _KEYWORDS, *kwargs, *values, *map(type, args), *map(type, values))
 

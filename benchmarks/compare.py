@@ -173,7 +173,8 @@ async def main(rounds: int) -> None:
     versions = ", ".join(
         f"{PEERS[name].package.partition('=')[0]} {PEERS[name].version()}" for name in names
     )
-    text = f"{table(names, took, facts)}\n\n{textwrap.fill(about + versions + '.', 95, break_on_hyphens=False)}"
+    about = textwrap.fill(f"{about}{versions}.", 95, break_on_hyphens=False)
+    text = f"{table(names, took, facts)}\n\n{about}"
     print(text)
     write_readme(text)
     plot(names, took)
