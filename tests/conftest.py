@@ -61,6 +61,8 @@ async def cached(source: Source) -> AsyncIterator[Decorate]:
 def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)  # asyncio's own may take a moment, where they watch a process
     assert set(threading.enumerate()) <= before
 
 
