@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from typing import Any, List
+from unittest import mock
 
 import pytest
 
@@ -55,19 +56,37 @@ async def test_never_served_after_the_loop_was_blocked(cached: Decorate) -> None
     assert len(timers(asyncio.get_running_loop())) == 1
 
 
-async def test_a_result_that_replaces_an_expired_one_is_the_most_recent(
-    cached: Decorate,
-) -> None:
+def test_a_result_that_replaces_an_expired_one_is_the_most_recent() -> None:
     async def identity(x: int) -> int:
         return x
 
-    function = cached(identity, maxsize=2, ttl=0.05)
-    for x in 1, 2:
-        await function(x)
-    block(0.06)
-    await function(1)
-    await function(3)
-    assert function.cache_contains(1)
+    with clock_loop() as loop:
+        function = alru_cache(maxsize=2, ttl=5)(identity)
+
+        async def main() -> None:
+            await function(1)
+            loop.now += 3
+            await function(2)
+            loop.now += 3  # 1 has expired, and its timer has yet to run
+            await function(1)
+            await function(3)
+
+        loop.run_until_complete(main())
+        assert [function.cache_contains(x) for x in (1, 2, 3)] == [True, False, True]
+        loop.run_until_complete(function.cache_close())
+
+
+async def test_an_expired_result_that_equals_anything_is_not_served(cached: Decorate) -> None:
+    calls = []
+
+    async def anything() -> Any:
+        calls.append(1)
+        return mock.ANY
+
+    function = cached(anything, ttl=0)
+    await function()
+    await function()
+    assert len(calls) == 2
 
 
 def test_expired_at_the_very_moment() -> None:

@@ -157,6 +157,33 @@ def test_pending_work_dropped_from_another_thread_is_not_stored(worker: Worker) 
     assert function.cache_info() == (0, 1, 128, 0)
 
 
+def test_an_invalidation_while_the_value_is_put_in_the_cache(worker: Worker) -> None:
+    found: List[bool] = []
+
+    class Key:
+        armed = False
+
+        def __hash__(self) -> int:
+            if Key.armed:  # when the value is there, to find the entry that it is for
+                Key.armed = False
+                other = threading.Thread(
+                    target=lambda: found.append(cached.cache_invalidate(self))
+                )
+                other.start()
+                other.join()
+            return 1
+
+    async def work(key: Key) -> str:
+        Key.armed = True
+        return "x"
+
+    cached: Any = alru_cache(work)
+    key = Key()
+    assert worker.run(cached(key)) == "x"
+    assert found == [True]
+    assert not cached.cache_contains(key)
+
+
 def test_tasks_are_counted_over_all_loops(worker: Worker, another: Worker) -> None:
     async def wait() -> None:
         await asyncio.Event().wait()
