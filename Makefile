@@ -35,6 +35,6 @@ $(VENV):
 	$(PYTHON) -m venv --clear .venv
 	touch $@
 
-.venv/%: requirements/%.txt setup.cfg $(VENV)
+.venv/%: requirements/%.txt $(wildcard requirements/*.txt) setup.cfg $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e . -r $<
 	touch $@
