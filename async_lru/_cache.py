@@ -7,9 +7,21 @@ from collections import OrderedDict
 from contextvars import Context
 from threading import RLock, get_ident
 from time import monotonic
-from typing import Any, Awaitable, Callable, Hashable, List, NamedTuple, Optional, Set, cast
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Hashable,
+    List,
+    NamedTuple,
+    Optional,
+    Set,
+    cast,
+)
 
-from ._entry import PENDING, Entry
+from ._entry import Entry, resume
+from ._expiry import Expiry
 
 
 class Limits(NamedTuple):
@@ -31,9 +43,9 @@ class Cache:
 
     __slots__ = (
         "closed",
-        "context",
         "dropped",
         "entries",
+        "expiry",
         "hits",
         "limits",
         "lock",
@@ -75,16 +87,15 @@ class Cache:
         self.works = works
         self.dropped: Set[Hashable] = set()
         self.closed = False
-        # Timers run in an empty context, so as not to keep a caller's alive.
-        self.context = Context()
+        self.expiry = Expiry(loop, self.forget)
 
     # In the loop's own thread.
 
     def start(self, key: Hashable, awaitable: Awaitable[Any]) -> Entry:
         """Start the work of a miss, as a task of its own."""
         entry = Entry(self, key)
-        work = entry.work(awaitable)
-        work.send(None)
+        run = entry.run(awaitable)
+        run.send(None)
         self.misses += 1
         self.works.add(entry)
         try:
@@ -92,88 +103,101 @@ class Cache:
                 self.entries[key] = entry
                 if len(self.entries) > self.maxsize:
                     _, evicted = self.entries.popitem(last=False)
-                    if type(evicted) is Entry:
-                        stop_timer(evicted)
-            task: Any = self.loop.create_task(work)
+                    if self.ttl is not None:
+                        self.release(evicted)
+            if self.loop.get_task_factory() is None:
+                task: Any = self.loop.create_task(run)
+            else:
+                task = self.create_task(run)
         except BaseException:
             self.misses -= 1
-            work.close()
+            run.close()
             raise
         # It is destroyed in flight only if its loop is closed too early. asyncio complains of
         # that for the caller's task, which is the user's; this one is not.
         task._log_destroy_pending = False
-        if entry.value is PENDING:  # a task started eagerly may be done
-            entry.task = task
+        entry.task = task
         return entry
 
-    def end(self, entry: Entry) -> None:
-        """See to an entry whose work is over; it stays only with a value, under its key."""
-        self.works.discard(entry)
+    def create_task(self, begun: "Coroutine[Any, Any, Any]") -> "asyncio.Task[Any]":
+        """By a task factory, which may wrap the coroutine, and never get to resume it."""
+        rest = resume(begun)
         try:
-            if self.lookup(entry.key) is not entry:
-                pass  # gone, or another's place by now
-            elif entry.value is PENDING:
-                del self.entries[entry.key]
-            elif self.ttl is None:
-                self.entries[entry.key] = entry.value
-            else:
-                self.expire_after(entry, self.ttl)
-        finally:
-            waiters, entry.waiters = entry.waiters, None
-            for waiter in waiters or ():
-                try:  # noqa: SIM105  # suppress() would cost as much as all the rest
-                    waiter.set_result(None)
-                except asyncio.InvalidStateError:  # noqa: PERF203
-                    pass  # its caller has been cancelled
+            task = self.loop.create_task(rest)
+        except BaseException:
+            rest.close()
+            raise
+        task.add_done_callback(lambda _: (rest.close(), begun.close()))
+        return task
 
-    def expire_after(self, entry: Entry, seconds: float) -> None:
+    def settle(self, entry: Entry, value: Any) -> None:
+        """Keep the value that the work has given, if its entry is still here."""
+        if self.lookup(entry.key) is not entry:
+            return
+        if self.ttl is None:
+            self.entries[entry.key] = value
+            return
+        entry.value = value
+        seconds = self.ttl
         if self.limits.jitter:
             seconds += random.uniform(0, self.limits.jitter)  # noqa: S311  # no secret
         entry.deadline = monotonic() + seconds
         if not self.closed:
-            entry.timer = self.loop.call_later(
-                seconds, self.forget, entry, context=self.context
-            )
+            self.expiry.add(entry, seconds)
+
+    def end(self, entry: Entry) -> None:
+        """Wake the waiters of a work that is over."""
+        self.works.discard(entry)
+        waiters, entry.waiters = entry.waiters, None
+        for waiter in waiters or ():
+            try:  # noqa: SIM105  # suppress() would cost as much as all the rest
+                waiter.set_result(None)
+            except asyncio.InvalidStateError:  # noqa: PERF203
+                pass  # its caller has been cancelled
 
     def forget(self, entry: Entry) -> None:
         """Remove this entry, but none that has taken its place."""
-        if self.entries.get(entry.key) is entry:
-            self.remove(entry.key)
+        if self.lookup(entry.key) is entry:
+            del self.entries[entry.key]
+            self.release(entry)
 
-    def remove(self, key: Hashable) -> Any:
-        removed = self.entries.pop(key, None)
-        stop_timer(removed)
-        return removed
+    def release(self, removed: Any) -> None:
+        """Let go of what has been removed, which may still be queued to expire."""
+        if type(removed) is Entry and removed.waiters is None:
+            self.expiry.discard(removed)
 
     def serve(self) -> List[Any]:
-        """Let the loop look up here without further question; as ``catch_up``."""
-        removed = self.catch_up()
+        """Let the loop look up here without further question; as ``take_dropped``."""
+        removed = self.take_dropped()
         self.thread = get_ident()
         self.serves = self.loop
         return removed
 
-    def catch_up(self) -> List[Any]:
-        """Remove what has been dropped. It is returned, to be let go without the lock."""
+    def take_dropped(self) -> List[Any]:
+        """Remove what has been dropped. It is returned, to be released without the lock."""
         with self.lock:
-            removed = [self.remove(key) for key in self.dropped]
+            removed = [self.entries.pop(key, None) for key in list(self.dropped)]
             self.dropped.clear()
         return removed
 
+    def catch_up(self) -> None:
+        """Remove what other threads have dropped."""
+        for removed in self.take_dropped():
+            self.release(removed)
+
     def retire(self) -> None:
         """Remove everything, now that a successor is in place."""
-        for entry in self.entries.values():
-            stop_timer(entry)
+        self.expiry.stop()
         self.entries.clear()
 
     def close(self, cancel: bool) -> None:
-        """Stop the timers and, if so told, the works; the entries stay."""
-        for entry in self.entries.values():
-            stop_timer(entry)
+        """Stop the expiry and, if so told, the works; the entries stay."""
+        self.expiry.stop()
         if cancel and not self.loop.is_closed():
             for task in self.tasks():
                 task.cancel()
 
-    def tasks(self) -> "Set[asyncio.Task[None]]":
+    def tasks(self) -> "Set[asyncio.Task[Any]]":
         """The works in flight, less the one that asks: it cannot wait for itself."""
         tasks = {entry.task for entry in self.works if entry.task is not None}
         return tasks - {asyncio.current_task()}
@@ -216,19 +240,13 @@ class Cache:
             step()
             return
         try:
-            self.loop.call_soon_threadsafe(step, context=self.context)
+            self.loop.call_soon_threadsafe(step, context=Context())
         except RuntimeError:  # it is closed: no thread writes here any more
             step()
 
 
-def stop_timer(entry: Any) -> None:
-    if type(entry) is Entry and entry.timer is not None:
-        entry.timer.cancel()
-
-
 # What a lookup finds where there is nothing: neither pending, nor ever to be served.
 ABSENT = Entry(cast("Cache", None), None)
-ABSENT.value = None
 ABSENT.waiters = None
 
 # The cache of no loop, which serves none.

@@ -7,7 +7,7 @@ import types
 import warnings
 from asyncio import get_running_loop
 from threading import RLock
-from typing import Dict, Hashable, List, Optional, Set
+from typing import Any, Dict, Hashable, List, Optional, Set
 
 from ._cache import Cache, Limits
 
@@ -49,7 +49,10 @@ class Loops:
             removed = cache.serve()
             warn = any(map(len, lost)) and not self._warned
             self._warned |= warn
-        del removed, lost  # without the lock: finalizers may do anything
+        # Without the lock: finalizers may do anything.
+        for entry in removed:
+            cache.release(entry)
+        del removed, lost
         if warn:
             warnings.warn(
                 f"{self.name} is called in a new event loop, and what it had cached for a"
@@ -102,7 +105,7 @@ class Loops:
         for cache in retired:
             cache.in_its_thread(cache.retire)
 
-    def close(self, cancel: bool) -> "Set[asyncio.Task[None]]":
+    def close(self, cancel: bool) -> "Set[asyncio.Task[Any]]":
         """Close all caches; return the works of the running loop that are to end yet."""
         with self._lock:
             self.closed = True

@@ -21,7 +21,7 @@ from typing import (
 )
 
 from ._cache import ABSENT, NOWHERE, Limits
-from ._entry import PENDING, Entry
+from ._entry import Entry
 from ._function import Annotations, CoroutineFunction, Text
 from ._keys import MakeKey, untyped_key
 from ._loops import Loops
@@ -103,7 +103,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
             if self._bounded:
                 cache.touch(key)
             return found.value  # type: ignore[no-any-return]
-        if found.value is PENDING:
+        if found.waiters is not None:
             if found.task is current_task():
                 raise RuntimeError(f"{self._loops.name} awaits its own result")
             cache.hits += 1
@@ -115,23 +115,24 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
                 cache.forget(found)  # expired, with its timer late
             entry = cache.start(key, self._function(*args, **kwargs))
         del found
-        # What create_future() makes, for asyncio's loops and for uvloop, in one call less.
-        waiter: "asyncio.Future[None]" = Future(loop=cache.loop)
+        task = entry.task
+        assert task is not None
+        waiter: "Future[None]" = Future()
         if entry.waiters is None:  # an eager task may be done already
+            entry.task = None
             waiter.set_result(None)
         else:
             entry.waiters[waiter] = None
         try:
             await waiter
-            if entry.value is PENDING:
-                assert entry.task is not None
-                entry.task.result()  # raises what the work raised
-            return entry.value  # type: ignore[no-any-return]  # noqa: TRY300
+            if not task.done():  # a task factory has wrapped the coroutine
+                await asyncio.wait({task})
+            return task.result()  # type: ignore[no-any-return]  # or raises what it raised
         except BaseException:
             entry.leave(waiter)
             raise
         finally:
-            del entry  # an exception keeps this frame, and the entry its exception
+            del entry, task  # an exception keeps this frame, and the task its exception
 
     def cache_info(self) -> functools._CacheInfo:
         """Hits, misses, ``maxsize`` and current size, over all event loops.

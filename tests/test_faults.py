@@ -184,6 +184,48 @@ async def test_a_factory_of_tasks_of_another_class(source: Source, cached: Decor
     asyncio.get_running_loop().set_task_factory(None)
 
 
+@pytest.mark.parametrize("how", ["result", "failure", "cancelled", "cancelled at once"])
+async def test_a_factory_that_wraps_the_coroutine(
+    source: Source, cached: Decorate, how: str
+) -> None:
+    """As those that trace do; this one is not done when the work is, or never starts it."""
+
+    async def traced(coroutine: Any) -> Any:
+        try:
+            return await coroutine
+        finally:
+            await turns(2)
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        return asyncio.Task(traced(coroutine), loop=loop, **options)
+
+    function = cached()
+    callers = [asyncio.ensure_future(function(1)) for _ in range(2)]
+    asyncio.get_running_loop().set_task_factory(factory)
+    before = asyncio.all_tasks()
+    await turns(1)
+    asyncio.get_running_loop().set_task_factory(None)
+    if how == "cancelled at once":
+        (work,) = asyncio.all_tasks() - before
+        work.cancel()
+    else:
+        await turns()
+        if how == "result":
+            source.works[0].set_result("x")
+        elif how == "failure":
+            source.works[0].set_exception(ValueError("x"))
+        else:
+            source.works[0].cancel()
+    outcomes = await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 5)
+    if how == "result":
+        assert outcomes == ["x", "x"]
+    else:
+        kind = ValueError if how == "failure" else asyncio.CancelledError
+        assert [type(outcome) for outcome in outcomes] == [kind] * 2
+    assert function.cache_contains(1) == (how == "result")
+    assert function.cache_parameters()["tasks"] == 0
+
+
 def test_uvloop() -> None:
     uvloop = pytest.importorskip("uvloop")
 
