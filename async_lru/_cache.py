@@ -163,7 +163,7 @@ class Cache:
 
     def release(self, removed: Any) -> None:
         """Let go of what has been removed, which may still be queued to expire."""
-        if type(removed) is Entry and removed.waiters is None:
+        if type(removed) is Entry:
             self.expiry.discard(removed)
 
     def serve(self) -> List[Any]:

@@ -26,7 +26,7 @@ class Expiry:
         self.remove = remove
         # A heap. To shorten it, it is replaced: a finalizer may get here amid a push or a pop.
         self.queue: List[Entry] = []
-        # How many in it have been discarded.
+        # How many have been discarded since it was last replaced.
         self.discarded = 0
         self.timer: Optional[asyncio.TimerHandle] = None
         # What the timer is set to, by the loop's clock.
@@ -61,8 +61,7 @@ class Expiry:
     def set_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
-            self.timer = None
-        if self.queue:
+        if self.queue and not self.loop.is_closed():
             self.due = self.queue[0].expires
             self.timer = self.loop.call_at(self.due, self.expire, context=self.context)
 
@@ -71,7 +70,6 @@ class Expiry:
         now = max(self.due, self.loop.time())  # a timer may be early by the clock's resolution
         try:
             while self.queue and self.queue[0].expires <= now:
-                self.discarded -= 1  # as it leaves the queue; to be removed is to be discarded
                 self.remove(heappop(self.queue))
         finally:
             self.set_timer()

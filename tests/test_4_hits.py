@@ -195,12 +195,17 @@ async def test_an_exception_nobody_received_is_logged(
 
 
 @pytest.mark.parametrize("ttl", [None, 10])
+@pytest.mark.parametrize("others", [0, 3])
 @pytest.mark.parametrize("how", ["evict", "invalidate", "clear"])
-async def test_what_is_dropped_is_released(cached: Decorate, ttl: Any, how: str) -> None:
-    function = cached(identity, maxsize=1, ttl=ttl)
+async def test_what_is_dropped_is_released(
+    cached: Decorate, ttl: Any, others: int, how: str
+) -> None:
+    function = cached(identity, maxsize=1 + others, ttl=ttl)
     thing = Thing()
     reference = weakref.ref(thing)
     await function(thing)
+    for other in range(others):
+        await function(other)
     if how == "invalidate":
         function.cache_invalidate(thing)
     elif how == "clear":
@@ -208,8 +213,76 @@ async def test_what_is_dropped_is_released(cached: Decorate, ttl: Any, how: str)
     del thing
     if how == "evict":
         assert reference() is not None
-        await function(0)
+        await function("one more")
     assert reference() is None
+
+
+async def test_what_is_dropped_does_not_pile_up(cached: Decorate) -> None:
+    function = cached(identity, ttl=10)
+    for x in range(10):
+        await function(x)
+    gc.collect()
+    before = len(gc.get_objects())
+    for x in range(10, 1010):
+        await function(x)
+        function.cache_invalidate(x)
+    gc.collect()
+    assert len(gc.get_objects()) < before + 100
+
+
+class Equal:
+    """To its like."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Equal)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+class Meddler(Equal):
+    """Uses the cache that has just let go of it."""
+
+    def __init__(self, function: Any, sizes: List[int]) -> None:
+        self.function = function
+        self.sizes = sizes
+
+    def __del__(self) -> None:
+        assert not self.function.cache_contains(self)
+        self.function.cache_invalidate("other")
+        assert not self.function.cache_contains("other")
+        self.sizes.append(self.function.cache_info().currsize)
+
+
+@pytest.mark.parametrize("ttl", [None, 0.02])
+@pytest.mark.parametrize("is_key", [False, True])
+@pytest.mark.parametrize("how", ["evict", "invalidate", "clear", "expire"])
+async def test_a_finalizer_may_use_the_cache(
+    cached: Decorate, ttl: Any, is_key: bool, how: str
+) -> None:
+    if how == "expire" and ttl is None:
+        pytest.skip("nothing expires")
+    sizes: List[int] = []
+
+    async def work(x: Any) -> Any:
+        return Meddler(function, sizes) if x == Equal() and not is_key else None
+
+    function = cached(work, maxsize=2, ttl=ttl)
+    await function(Meddler(function, sizes) if is_key else Equal())
+    await function("other")
+    assert function.cache_info().currsize == 2
+    assert sizes == []
+    if how == "evict":
+        await function("one more")
+    elif how == "invalidate":
+        assert function.cache_invalidate(Equal())
+    elif how == "clear":
+        function.cache_clear()
+    await asyncio.sleep(0.05 if how == "expire" else 0)
+    # Evicted, there is the new one; expired, "other" is the next to go.
+    assert sizes == [int(how in ("evict", "expire"))]
+    await function("other")
+    assert function.cache_contains("other")
 
 
 async def test_what_expires_is_released(cached: Decorate) -> None:

@@ -1,7 +1,9 @@
 """Contract 6: cancellation."""
 
 import asyncio
+import gc
 import sys
+import weakref
 from typing import Any, List
 
 import pytest
@@ -257,8 +259,10 @@ def eager() -> Any:
 @pytest.mark.parametrize("ttl", [None, 10])
 async def test_eager_work(source: Source, cached: Decorate, eager: Any, ttl: Any) -> None:
     asyncio.get_running_loop().set_task_factory(eager)
+    tasks: List["weakref.ref[Any]"] = []
 
     async def identity(x: int) -> int:
+        tasks.append(weakref.ref(asyncio.current_task()))
         if x < 0:
             raise ValueError(x)
         return x
@@ -270,6 +274,9 @@ async def test_eager_work(source: Source, cached: Decorate, eager: Any, ttl: Any
     assert at_once.cache_info() == (1, 2, 128, 1)
     assert at_once.cache_parameters()["tasks"] == 0
     assert len(timers(asyncio.get_running_loop())) == (ttl is not None)
+    await turns()
+    gc.collect()  # asyncio's frames, which made the task, and its exception hold each other
+    assert [task() for task in tasks] == [None, None]  # only the value is kept
 
     later = cached(ttl=ttl)
     callers = [asyncio.ensure_future(later(1)) for _ in range(2)]

@@ -183,6 +183,108 @@ async def test_no_timer_outlives_its_entry(cached: Decorate, how: str) -> None:
     assert timers(loop) == []
 
 
+async def test_one_timer_for_all(cached: Decorate) -> None:
+    async def identity(x: int) -> int:
+        return x
+
+    function = cached(identity, ttl=1000)
+    loop = asyncio.get_running_loop()
+    for x in range(10):
+        await function(x)
+        assert len(timers(loop)) == 1
+    for x in range(10):
+        assert len(timers(loop)) == 1
+        function.cache_invalidate(x)
+    assert timers(loop) == []
+
+
+@pytest.mark.parametrize("invalidated", [0, 50, 90])
+def test_each_expires_in_its_time(invalidated: int) -> None:
+    """However many have gone before their time, and in whatever order they expire."""
+
+    async def identity(x: int) -> int:
+        return x
+
+    chance = random.Random(invalidated)
+    jitters = [chance.random() for _ in range(100)]
+    drawn = iter(jitters)
+    with clock_loop() as loop, mock.patch(
+        "random.uniform", lambda _, high: high * next(drawn)
+    ):
+        function = alru_cache(maxsize=None, ttl=10, jitter=10)(identity)
+
+        async def main() -> None:
+            for x in range(100):
+                await function(x)
+            alive = list(range(100))
+            chance.shuffle(alive)
+            while len(alive) > 100 - invalidated:
+                assert function.cache_invalidate(alive.pop())
+            start = loop.now
+            for x in sorted(alive, key=lambda x: jitters[x]):
+                loop.now = start + 10 + 10 * jitters[x] - 1e-6
+                await turns()
+                assert function.cache_contains(x)
+                assert function.cache_info().currsize == len(alive)
+                loop.now += 2e-6
+                await turns()
+                alive.remove(x)
+                assert function.cache_info().currsize == len(alive)
+            assert timers(loop) == []
+
+        loop.run_until_complete(main())
+
+
+def test_a_timer_may_be_early_by_the_clocks_resolution() -> None:
+    with clock_loop() as loop:
+        loop._clock_resolution = 0.1  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        function = alru_cache(now, ttl=5)
+
+        async def main() -> None:
+            await function()
+            loop.now += 4.95
+            await turns()
+            assert function.cache_info().currsize == 0
+            assert timers(loop) == []
+
+        loop.run_until_complete(main())
+
+
+async def test_one_that_cannot_be_removed_does_not_hold_up_the_others(
+    source: Source, cached: Decorate
+) -> None:
+    class Key:
+        broken = False
+
+        def __hash__(self) -> int:
+            return hash(1)
+
+        def __eq__(self, other: object) -> bool:
+            if self.broken:
+                raise ValueError("cannot be compared")
+            return self is other
+
+    errors: List[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: errors.append(str(context["exception"]))
+    )
+    function = cached(ttl=0.02)
+    key = Key()
+    callers = [asyncio.ensure_future(function(x)) for x in (key, 1, 2)]
+    await turns()
+    for work in source.works[1:]:
+        work.set_result(None)
+    await turns()
+    key.broken = True  # to remove 1 is to compare it with this, which is in its way
+    await asyncio.sleep(0.1)
+    assert errors == ["cannot be compared"]
+    key.broken = False
+    assert [function.cache_contains(x) for x in (key, 1, 2)] == [True, False, False]
+    assert function.cache_info().currsize == 2
+    source.works[0].set_result(None)
+    await asyncio.gather(*callers)
+
+
 def test_uvloop() -> None:
     uvloop = pytest.importorskip("uvloop")
     function = alru_cache(now, ttl=0.02)

@@ -198,6 +198,25 @@ def test_tasks_are_counted_over_all_loops(worker: Worker, another: Worker) -> No
         time.sleep(0.001)
 
 
+@pytest.mark.parametrize("ttl", [None, 1000])
+async def test_a_call_lets_go_of_what_another_thread_has_dropped(ttl: Any) -> None:
+    class Thing:
+        """Something that can be weakly referenced."""
+
+    async def thing(_: int) -> Thing:
+        return Thing()
+
+    function: Any = alru_cache(ttl=ttl)(thing)
+    reference = weakref.ref(await function(1))
+    await function(2)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(function.cache_invalidate, 1).result(5)
+    assert reference() is not None  # that is for this thread to do
+    await function(2)
+    assert reference() is None
+    await function.cache_close()
+
+
 def test_works_without_a_running_loop() -> None:
     function: Any = alru_cache(ttl=1000)(this_loop)
     assert function.cache_info() == (0, 0, 128, 0)
@@ -212,10 +231,12 @@ def test_works_without_a_running_loop() -> None:
     assert function.cache_contains(2)
     function.cache_clear()
     assert timers(loop) == []
-    loop.run_until_complete(function(1))
+    for x in range(5):
+        loop.run_until_complete(function(x))
     loop.close()
-    assert function.cache_invalidate(1)
-    assert function.cache_info() == (0, 1, 128, 0)
+    for x in range(5):
+        assert function.cache_invalidate(x)
+    assert function.cache_info() == (0, 5, 128, 0)
 
 
 @pytest.mark.parametrize("there", [False, True])

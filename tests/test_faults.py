@@ -66,6 +66,27 @@ def test_loop_closed_with_works_in_flight(unstarted: bool) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_loop_closed_on_callers() -> None:
+    """The garbage collector takes the work before those that came to it later."""
+    program = """
+        import gc
+        loop = asyncio.new_event_loop()
+        callers = []
+        for _ in range(3):
+            callers.append(loop.create_task(slow()))
+            loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        del loop, callers, slow
+        gc.collect()
+    """
+    result = run(program)
+    assert result.returncode == 0
+    # That of asyncio, about the callers, which are the program's own.
+    assert result.stderr.count("Task was destroyed but it is pending") == 3
+    assert "Event loop is closed" not in result.stderr
+    assert "Entry.run" not in result.stderr
+
+
 @pytest.mark.parametrize("unstarted", [False, True])
 def test_interpreter_exit_with_works_in_flight(unstarted: bool) -> None:
     program = f"""
@@ -123,7 +144,7 @@ def test_run_cut_short(error: str, place: str) -> None:
     result = run(program)
     assert (result.returncode, result.stdout) == (0, "as expected\n")
     # Of its own main task asyncio may have something to say.
-    assert "Entry.work" not in result.stderr
+    assert "Entry.run" not in result.stderr
     assert "destroyed" not in result.stderr
     assert "never awaited" not in result.stderr
 
@@ -147,7 +168,7 @@ def test_what_leaves_the_loop_is_not_logged_as_well(error: Any, caplog: Any) -> 
     loop.run_until_complete(turns())
     loop.close()
     gc.collect()
-    assert "Entry.work" not in caplog.text
+    assert "Entry.run" not in caplog.text
     assert function.cache_parameters()["tasks"] == 0
 
 

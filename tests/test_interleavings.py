@@ -13,7 +13,7 @@ from async_lru import alru_cache
 from .conftest import timers, turns
 from .test_model import ClockLoop, clock_loop
 
-SEEDS = 3000
+SEEDS = 2000
 BATCH = 500
 
 
