@@ -205,7 +205,7 @@ class Cache:
     # In any thread, under the lock.
 
     def __len__(self) -> int:
-        return len(self.entries) - sum(key in self.entries for key in self.dropped)
+        return len(self.entries) - sum(key in self.entries for key in list(self.dropped))
 
     def __contains__(self, key: Hashable) -> bool:
         found = self.entries.get(key, ABSENT)

@@ -128,6 +128,38 @@ def test_a_drop_counts_before_the_other_loop_gets_to_it(worker: Worker) -> None:
     assert job.result(5) == ((0, 4, 128, 3), (1, 5, 128, 4))
 
 
+def test_a_key_that_meddles_when_compared(worker: Worker) -> None:
+    class Key:
+        def __hash__(self) -> int:
+            return 0
+
+        def __eq__(self, other: object) -> bool:
+            if others:
+                function.cache_invalidate(others.pop())
+            return isinstance(other, Key)
+
+    function: Any = alru_cache(this_loop)
+    worker.run(function(Key()))
+    others = [1, 2, 3, 4]
+    for x in others:
+        worker.run(function(x))
+    busy, free = threading.Event(), threading.Event()
+
+    async def block() -> None:
+        busy.set()
+        free.wait(5)
+
+    job = worker.start(block())
+    busy.wait(5)
+    assert function.cache_invalidate(Key())
+    while others:
+        function.cache_info()
+    assert function.cache_info() == (0, 5, 128, 0)
+    free.set()
+    job.result(5)
+    assert function.cache_info() == (0, 5, 128, 0)
+
+
 def test_pending_work_dropped_from_another_thread_is_not_stored(worker: Worker) -> None:
     release: List[Any] = []
 
