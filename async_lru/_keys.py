@@ -9,13 +9,13 @@ from typing import Any, Callable, Dict, Hashable, List, Tuple
 MakeKey = Callable[[Tuple[Any, ...], Dict[str, Any]], Hashable]
 
 # Parts positional from keyword arguments: no argument of any call is this object.
-_KEYWORDS = object()
+KEYWORDS = object()
 
 
 def untyped_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
     if not kwargs:
         return args
-    return (*args, _KEYWORDS, *kwargs, *kwargs.values())
+    return (*args, KEYWORDS, *kwargs, *kwargs.values())
 
 
 def typed_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
@@ -23,7 +23,7 @@ def typed_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
         types: List[type] = [type(x) for x in args]  # a list is fastest here
         return (*args, *types)
     values = kwargs.values()
-    return (*args, _KEYWORDS, *kwargs, *values, *map(type, args), *map(type, values))
+    return (*args, KEYWORDS, *kwargs, *values, *map(type, args), *map(type, values))
 
 
 def custom_key(function: Callable[..., Hashable]) -> MakeKey:

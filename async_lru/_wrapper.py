@@ -23,7 +23,7 @@ from typing import (
 from ._cache import ABSENT, NOWHERE, Limits
 from ._entry import Entry
 from ._function import Annotations, CoroutineFunction, Text
-from ._keys import MakeKey, untyped_key
+from ._keys import KEYWORDS, MakeKey, untyped_key
 from ._loops import Loops
 
 _R = TypeVar("_R", covariant=True)
@@ -87,7 +87,12 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     async def __call__(  # noqa: C901, PLR0912
         self, /, *args: Any, **kwargs: Any
     ) -> _R:
-        key = args if self._plain and not kwargs else self._make_key(args, kwargs)
+        if not self._plain:
+            key = self._make_key(args, kwargs)
+        elif kwargs:  # as untyped_key does
+            key = (*args, KEYWORDS, *kwargs, *kwargs.values())
+        else:
+            key = args
         cache = self._cache
         if cache.serves is not get_running_loop():
             hash(key)  # a key that cannot be looked up binds to no loop
