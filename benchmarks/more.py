@@ -1,8 +1,9 @@
 """Beside async-lru 2.4.0 where that runs: sizes, loops, a Zipf workload, garbage collection.
 
-python -m benchmarks.more
+python -m benchmarks.more [--loops]
 """
 
+import argparse
 import asyncio
 import gc
 import importlib
@@ -18,48 +19,57 @@ import async_lru
 
 from .peers import NAMESAKE, OURS, PEERS, identity, load
 
-ROUNDS = 15
+ROUNDS = 25
 
 
-async def hits(function: Any, keys: List[Any]) -> None:
+async def calls(function: Any, keys: List[Any]) -> None:
     for key in keys:
         await function(key)
 
 
+def nanoseconds(loop: Any, function: Any, keys: List[Any]) -> float:
+    start = time.perf_counter_ns()
+    loop.run_until_complete(calls(function, keys))
+    return (time.perf_counter_ns() - start) / len(keys)
+
+
 def rate(loop: Any, function: Any, keys: List[Any]) -> float:
-    """Nanoseconds a call, the median of some rounds."""
-    took: List[float] = []
+    """A call in multiples of a bare await, taken just before: the median of some rounds."""
+    ratios: List[float] = []
     for _ in range(ROUNDS):
-        start = time.perf_counter_ns()
-        loop.run_until_complete(hits(function, keys))
-        took.append((time.perf_counter_ns() - start) / len(keys))
-    return statistics.median(took)
+        bare = nanoseconds(loop, identity, [1] * 2000)
+        ratios.append(nanoseconds(loop, function, keys) / bare)
+    return statistics.median(ratios)
+
+
+def hit_and_miss(loop: Any, function: Any, size: int) -> str:
+    """With so many results cached; hits of one key, to leave out the processor's caches."""
+    loop.run_until_complete(calls(function, list(range(size))))
+    hit = rate(loop, function, [size // 2] * 2000)
+    fresh = iter(range(size, 10**9))
+    miss = rate(loop, lambda _: function(next(fresh)), [0] * 500)
+    return f"hit {hit:.1f}, miss {miss:.1f}"
 
 
 def sizes(loop: Any, module: Any) -> None:
     for size in 10, 1_000, 100_000, 1_000_000:
         for ttl in None, 3600:
             function = module.alru_cache(maxsize=size, ttl=ttl)(identity)
-            loop.run_until_complete(hits(function, list(range(size))))
-            keys = [size // 2] * 5000  # one key, so that the processor's caches play no part
-            hit = rate(loop, function, keys)
-            fresh = iter(range(size, 10**9))
-            miss = rate(loop, lambda _, f=function, n=fresh: f(next(n)), [0] * 500)
-            print(f"  {size:9,} entries, ttl={ttl}: hit {hit:.0f} ns, miss {miss:.0f} ns")
+            print(f"  {size:9,} results, ttl={ttl}: {hit_and_miss(loop, function, size)}")
             function.cache_clear()
 
 
 def zipf(loop: Any, module: Any) -> None:
-    """100,000 calls over 10,000 keys; room for 1,000."""
+    """10,000 keys; room for 1,000."""
     weights = list(accumulate(1 / rank for rank in range(1, 10_001)))
-    keys = random.Random(0).choices(range(10_000), cum_weights=weights, k=100_000)
+    keys = random.Random(0).choices(range(10_000), cum_weights=weights, k=10_000)
     function = module.alru_cache(maxsize=1000)(identity)
-    start = time.perf_counter()
-    loop.run_until_complete(hits(function, keys))
-    took = time.perf_counter() - start
+    loop.run_until_complete(calls(function, keys))
+    each = rate(loop, function, keys)
+    took = statistics.median(nanoseconds(loop, function, keys) for _ in range(ROUNDS))
     info = function.cache_info()
     share = info.hits / (info.hits + info.misses)
-    print(f"  Zipf: {len(keys) / took:,.0f} calls a second, {share:.1%} hits")
+    print(f"  Zipf: {each:.1f}, {1e9 / took:,.0f} calls a second, {share:.1%} hits")
 
 
 def collection(loop: Any, module: Any) -> None:
@@ -67,7 +77,7 @@ def collection(loop: Any, module: Any) -> None:
         function = module.alru_cache(maxsize=None, ttl=ttl)(identity)
         gc.collect()
         before = min(collect() for _ in range(5))
-        loop.run_until_complete(hits(function, list(range(100_000))))
+        loop.run_until_complete(calls(function, list(range(100_000))))
         gc.collect()
         after = min(collect() for _ in range(5))
         print(f"  a full collection with 100,000 entries, ttl={ttl}: +{after - before:.1f} ms")
@@ -88,27 +98,26 @@ def loops(modules: Dict[str, Any]) -> None:
         print("no uvloop")
     for kind, make in makers.items():
         loop = make()
-        bare = rate(loop, identity, [1] * 5000)
         for name, module in modules.items():
             function = module.alru_cache(maxsize=128)(identity)
-            hit = rate(loop, function, [1] * 5000)
-            fresh = iter(range(10, 10**9))
-            miss = rate(loop, lambda _, f=function, n=fresh: f(next(n)), [0] * 500)
-            line = f"hit {hit:.0f} ns, miss {miss:.0f} ns, bare await {bare:.0f} ns"
-            print(f"  {kind}, {name}: {line}")
+            print(f"  {kind}, {name}: {hit_and_miss(loop, function, 10)}")
+        bare = statistics.median(
+            nanoseconds(loop, identity, [1] * 2000) for _ in range(ROUNDS)
+        )
+        print(f"  {kind}: a bare await takes {bare:.0f} ns")
         loop.close()
 
 
-def main() -> None:
+def main(only_loops: bool) -> None:
     modules = {OURS: async_lru}
     try:
         modules[NAMESAKE] = load(PEERS[NAMESAKE])
-    except (subprocess.CalledProcessError, ImportError):
-        print("async-lru 2.4.0 does not install here")
-    print(f"CPython {platform.python_version()}")
+    except (subprocess.CalledProcessError, ImportError, TypeError):
+        print("async-lru 2.4.0 does not run here")
+    print(f"CPython {platform.python_version()}; calls in multiples of a bare await")
     loops(modules)
     loop = asyncio.new_event_loop()
-    for name, module in modules.items():
+    for name, module in modules.items() if not only_loops else ():
         print(name)
         zipf(loop, module)
         collection(loop, module)
@@ -117,4 +126,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="Measure async_lru in more ways.")
+    parser.add_argument("--loops", action="store_true", help="only compare the event loops")
+    main(parser.parse_args().loops)
