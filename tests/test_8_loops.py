@@ -231,6 +231,18 @@ def test_tasks_are_counted_over_all_loops(worker: Worker, another: Worker) -> No
         time.sleep(0.001)
 
 
+def test_an_unhashable_argument_binds_to_no_loop() -> None:
+    function: Any = alru_cache(this_loop)
+    asyncio.run(function(1))
+
+    async def main() -> None:
+        with pytest.raises(TypeError, match="unhashable"):
+            await function([])
+
+    asyncio.run(main())  # had it bound, the other loop's entries would be gone, with a warning
+    assert function.cache_info() == (0, 1, 128, 1)
+
+
 @pytest.mark.parametrize("ttl", [None, 1000])
 async def test_a_call_lets_go_of_what_another_thread_has_dropped(ttl: Any) -> None:
     class Thing:
