@@ -47,7 +47,7 @@ class Expiry:
         self.discarded += 1
         if self.discarded > len(self.queue) // 2:
             rest = [entry for entry in self.queue if entry.deadline != NEVER]
-            self.restart(sorted(rest, key=attrgetter("expires")))
+            self.restart(sorted(rest, key=attrgetter("expires")))  # which is a heap as well
         entry.key = entry.value = None
 
     def stop(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from async_lru import alru_cache
 
 THREADS = 4
-CALLS = 800
+CALLS = 500
 Result = Tuple[asyncio.AbstractEventLoop, int]
 
 
