@@ -1,11 +1,11 @@
 """``functools.lru_cache`` for asyncio."""
 
 from ._decorator import alru_cache
-from ._loops import AlruCacheLoopResetWarning
+from ._loops import AlruCacheLoopResetWarning, _CacheParameters
 from ._wrapper import (
-    _CacheParameters,
     _LRUCacheWrapper,
     _LRUCacheWrapperInstanceMethod,
+    _R,
 )
 
 __version__ = "3.0.0"
@@ -15,5 +15,6 @@ __all__ = (
     "_CacheParameters",
     "_LRUCacheWrapper",
     "_LRUCacheWrapperInstanceMethod",
+    "_R",
     "alru_cache",
 )

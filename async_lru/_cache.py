@@ -1,253 +1,186 @@
-"""One event loop's cache: its entries by recency, their expiry, the works in flight."""
+"""One event loop's mapping of keys to results: recency, invalidations, expiry."""
 
-import asyncio
 import math
-import random
 from collections import OrderedDict
-from contextvars import Context
-from threading import RLock, get_ident
-from time import monotonic
-from typing import (
-    Any,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Hashable,
-    List,
-    NamedTuple,
-    Optional,
-    Set,
-    cast,
-)
+from functools import partial
+from typing import Any, Callable, Dict, Hashable, Optional
+from weakref import ref
 
-from ._entry import Entry, resume
-from ._expiry import Expiry
-
-
-class Limits(NamedTuple):
-    """How many entries are kept, and for how many seconds."""
-
-    maxsize: Optional[int]
-    ttl: Optional[float]
-    jitter: float
+from ._entry import EXPIRED, MISSING, Entry, InFlight
+from ._expiry import Expiry, monotonic
+from ._loop import LoopRef
+from ._options import FOREVER, Lifetime
 
 
 class Cache:
-    """What a decorated function keeps for one event loop.
+    """Results by key, and what is recorded against them.
 
-    It is written by the thread of that loop only, so that a lookup needs no lock. Another
-    thread that drops a key leaves word in ``dropped``, under the lock, and keeps the cache
-    from serving until its own thread has caught up; one that clears puts a successor in its
-    place.
+    A step that changes the mapping is taken in the loop's thread. Whoever else would change
+    it leaves a record; who applies the records holds the token, for which nobody waits.
     """
 
     __slots__ = (
-        "closed",
-        "dropped",
+        "__weakref__",
+        "abandoned",
+        "bounded",
+        "cleared",
         "entries",
         "expiry",
         "hits",
-        "limits",
-        "lock",
+        "invalidated",
         "lookup",
-        "loop",
         "maxsize",
         "misses",
-        "serves",
-        "thread",
+        "owner",
+        "reference",
+        "token",
         "touch",
-        "ttl",
-        "works",
     )
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
-        limits: Limits,
-        lock: RLock,
-        works: Set[Entry],
+        owner: Callable[[], Any],
+        loop: LoopRef,
+        maxsize: Optional[int],
+        abandoned: Dict[InFlight, None],
     ) -> None:
-        self.loop = loop
-        self.limits = limits
-        self.maxsize = math.inf if limits.maxsize is None else limits.maxsize
-        self.ttl = limits.ttl
-        self.lock = lock
-        # The loop, while it may look up here without further question.
-        self.serves: Optional[asyncio.AbstractEventLoop] = None
-        self.thread = get_ident()
-        # By key, the least recently used first: an entry, or the bare value of one that is
-        # settled and will not expire.
+        # The state that it is part of, weakly.
+        self.owner = owner
+        self.maxsize = math.inf if maxsize is None else maxsize
+        self.bounded = maxsize is not None
+        # By key, the least recently used first: an entry, or the bare result.
         self.entries: "OrderedDict[Hashable, Any]" = OrderedDict()
-        # The two ways in of a hit, with their attribute lookups done.
+        # What a hit calls, with the attribute look-ups done.
         self.lookup = self.entries.get
         self.touch = self.entries.move_to_end
+        # Set once it is out of service for good.
+        self.cleared = False
         self.hits = 0
         self.misses = 0
-        # The pending entries, those no longer in the cache included.
-        self.works = works
-        self.dropped: Set[Hashable] = set()
-        self.closed = False
-        self.expiry = Expiry(loop, self.forget)
+        # The records: keys that are to be removed, with a mark of who was the first to say so,
+        self.invalidated: Dict[Hashable, object] = {}
+        # and calls that nobody waits for. (Of the loop: it outlives a clear.)
+        self.abandoned = abandoned
+        self.token = [object()]
+        self.reference = ref(self)
+        self.expiry = Expiry(loop, partial(_expire, self.reference))
 
-    # In the loop's own thread.
+    # From anywhere.
 
-    def start(self, key: Hashable, awaitable: Awaitable[Any]) -> Entry:
-        """Start the work of a miss, as a task of its own."""
-        entry = Entry(self, key)
-        run = entry.run(awaitable)
-        run.send(None)
-        self.misses += 1
-        self.works.add(entry)
+    def __len__(self) -> int:
+        while True:
+            size, recorded = len(self.entries), list(self.invalidated)
+            left = size - sum(key in self.entries for key in recorded)
+            # A record is deleted after its entry is removed: unchanged means consistent.
+            if len(self.entries) == size and len(self.invalidated) == len(recorded):
+                return left
+
+    def __contains__(self, key: Hashable) -> bool:
+        if key in self.invalidated:
+            return False
+        found = self.lookup(key, MISSING)
+        if type(found) is not Entry or monotonic() < found.until:
+            return True
+        return found.call is not None and bool(found.call.waiters)
+
+    def invalidate(self, key: Hashable) -> bool:
+        """Record that the key's entry is to be removed; True if there is one."""
+        mark = object()
+        return key in self and self.invalidated.setdefault(key, mark) is mark
+
+    # With the token.
+
+    def take_token(self) -> bool:
         try:
-            if self.maxsize:
-                self.entries[key] = entry
-                if len(self.entries) > self.maxsize:
-                    _, evicted = self.entries.popitem(last=False)
-                    if self.ttl is not None:
-                        self.release(evicted)
-            if self.loop.get_task_factory() is None:
-                task: Any = self.loop.create_task(run)
-            else:
-                task = self.create_task(run)
-        except BaseException:
-            self.misses -= 1
-            run.close()
-            raise
-        # It is destroyed in flight only if its loop is closed too early. asyncio complains of
-        # that for the caller's task, which is the user's; this one is not.
-        task._log_destroy_pending = False
-        entry.task = task
-        return entry
+            self.token.pop()
+        except IndexError:
+            return False
+        return True
 
-    def create_task(self, begun: "Coroutine[Any, Any, Any]") -> "asyncio.Task[Any]":
-        """By a task factory, which may wrap the coroutine, and never get to resume it."""
-        rest = resume(begun)
-        try:
-            task = self.loop.create_task(rest)
-        except BaseException:
-            rest.close()
-            raise
-        task.add_done_callback(lambda _: (rest.close(), begun.close()))
-        return task
+    def return_token(self) -> None:
+        self.token.append(object())
 
-    def settle(self, entry: Entry, value: Any) -> None:
-        """Keep the value that the work has given, if its entry is still here."""
-        if self.lookup(entry.key) is not entry:
+    def remove_invalidated(self) -> None:
+        for key in list(self.invalidated):
+            self.release(self.entries.pop(key, None))
+            del self.invalidated[key]
+
+    # In the loop's thread, or with the token where no thread runs the loop.
+
+    def hit(self, key: Hashable) -> None:
+        self.hits += 1
+        if self.bounded:
+            self.touch(key)
+
+    def insert(self, entry: Entry) -> None:
+        """Put a new entry under its key. What it evicts is let go when it stands."""
+        if len(self.entries) < self.maxsize:
+            self.entries[entry.key] = entry
             return
-        if self.ttl is None:
+        _key, evicted = self.entries.popitem(last=False)
+        self.entries[entry.key] = entry
+        if type(evicted) is Entry:
+            self.release(evicted)
+
+    def store(self, entry: Entry, value: Any, lifetime: Optional[Lifetime]) -> None:
+        """Put a result in the place of its entry, which is there. No lifetime: remove that."""
+        if lifetime is None:
+            self.remove(entry)
+            return
+        deadline, until = lifetime
+        if deadline == math.inf:
             self.entries[entry.key] = value
             return
-        entry.value = value
-        seconds = self.ttl
-        if self.limits.jitter:
-            seconds += random.uniform(0, self.limits.jitter)  # noqa: S311  # no secret
-        entry.deadline = monotonic() + seconds
-        if not self.closed:
-            self.expiry.add(entry, seconds)
+        settled = entry
+        if entry.until != EXPIRED:  # a refresh: an entry that is queued does not change
+            settled = Entry(entry.key)
+            self.entries[entry.key] = settled
+        settled.value, settled.deadline, settled.until = value, deadline, until
+        if until < math.inf:
+            self.expiry.add(settled)
+        if settled is not entry:
+            self.empty(entry)
 
-    def end(self, entry: Entry) -> None:
-        """Wake the waiters of a work that is over."""
-        self.works.discard(entry)
-        waiters, entry.waiters = entry.waiters, None
-        for waiter in waiters or ():
-            try:  # noqa: SIM105  # suppress() would cost as much as all the rest
-                waiter.set_result(None)
-            except asyncio.InvalidStateError:  # noqa: PERF203
-                pass  # its caller has been cancelled
-
-    def forget(self, entry: Entry) -> None:
+    def remove(self, entry: Entry) -> None:
         """Remove this entry, but none that has taken its place."""
         if self.lookup(entry.key) is entry:
             del self.entries[entry.key]
             self.release(entry)
 
     def release(self, removed: Any) -> None:
-        """Let go of what has been removed, which may still be queued to expire."""
-        if type(removed) is Entry:
-            self.expiry.discard(removed)
+        """Let go of what has been removed. It waits for its refresh no more."""
+        if type(removed) is not Entry:
+            return
+        self.empty(removed)
+        if removed.call is not None:
+            removed.call.waiters.pop(None, None)
+            if not removed.call.waiters:
+                self.abandoned[removed.call] = None
 
-    def serve(self) -> List[Any]:
-        """Let the loop look up here without further question; as ``take_dropped``."""
-        removed = self.take_dropped()
-        self.thread = get_ident()
-        self.serves = self.loop
-        return removed
+    def empty(self, entry: Entry) -> None:
+        """Let go of an entry's result, and of its place in the queue."""
+        if EXPIRED < entry.until < math.inf:
+            self.expiry.discard(entry)
+        entry.key = entry.value = None
+        entry.deadline = EXPIRED
 
-    def take_dropped(self) -> List[Any]:
-        """Remove what has been dropped. It is returned, to be released without the lock."""
-        with self.lock:
-            removed = [self.entries.pop(key, None) for key in list(self.dropped)]
-            self.dropped.clear()
-        return removed
-
-    def catch_up(self) -> None:
-        """Remove what other threads have dropped."""
-        for removed in self.take_dropped():
-            self.release(removed)
-
-    def retire(self) -> None:
-        """Remove everything, now that a successor is in place."""
-        self.expiry.stop()
-        self.entries.clear()
-
-    def close(self, cancel: bool) -> None:
-        """Stop the expiry and, if so told, the works; the entries stay."""
-        self.expiry.stop()
-        if cancel and not self.loop.is_closed():
-            for task in self.tasks():
-                task.cancel()
-
-    def tasks(self) -> "Set[asyncio.Task[Any]]":
-        """The works in flight, less the one that asks: it cannot wait for itself."""
-        tasks = {entry.task for entry in self.works if entry.task is not None}
-        return tasks - {asyncio.current_task()}
-
-    # In any thread, under the lock.
-
-    def __len__(self) -> int:
-        return len(self.entries) - sum(key in self.entries for key in list(self.dropped))
-
-    def __contains__(self, key: Hashable) -> bool:
-        found = self.entries.get(key, ABSENT)
-        if key in self.dropped:
-            return False
-        if type(found) is not Entry or found.waiters is not None:
-            return True  # the value may be there already, and on its way into the cache
-        return monotonic() < found.deadline
-
-    def drop(self, key: Hashable) -> bool:
-        """Serve this key no more; True if there was an entry. To be caught up with."""
-        if key not in self:
-            return False
-        self.dropped.add(key)
-        self.serves = None
-        return True
-
-    def successor(self) -> "Cache":
-        """An empty cache for the same loop, with the same works in flight."""
-        self.serves = None
-        cache = Cache(self.loop, self.limits, self.lock, self.works)
-        cache.closed = self.closed
-        return cache
-
-    # In any thread.
-
-    def in_its_thread(self, step: Callable[[], object]) -> None:
-        """Take a step that writes: at once if it may be, else when the loop gets to it."""
-        running = asyncio._get_running_loop()
-        idle = self.thread == get_ident() and not self.loop.is_running()
-        if self.loop is running or idle:
-            step()
+    def expire(self) -> None:
+        """Remove the entries whose time has come. A refresh takes its entry's place."""
+        if not self.take_token():
+            self.expiry.set_timer()
             return
         try:
-            self.loop.call_soon_threadsafe(step, context=Context())
-        except RuntimeError:  # it is closed: no thread writes here any more
-            step()
+            for entry in iter(self.expiry.pop, None):
+                entry.deadline = entry.until = EXPIRED
+                if entry.call is None:
+                    self.remove(entry)
+                entry.value = None
+        finally:
+            self.return_token()
+            self.expiry.set_timer()
 
 
-# What a lookup finds where there is nothing: neither pending, nor ever to be served.
-ABSENT = Entry(cast("Cache", None), None)
-ABSENT.waiters = None
-
-# The cache of no loop, which serves none.
-NOWHERE = Cache(cast("asyncio.AbstractEventLoop", None), Limits(0, None, 0), RLock(), set())
+def _expire(reference: "ref[Cache]") -> None:
+    cache = reference()
+    if cache is not None:
+        cache.expire()

@@ -3,9 +3,8 @@
 import asyncio
 import functools
 import inspect
-import math
 import sys
-from numbers import Real
+import types
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -18,9 +17,10 @@ from typing import (
     overload,
 )
 
-from ._cache import Limits
+from ._instances import PerInstanceWrapper
 from ._keys import MakeKey, custom_key, typed_key, untyped_key
-from ._wrapper import _LRUCacheWrapper
+from ._options import TTL, Options, require_plain
+from ._wrapper import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -44,9 +44,11 @@ def alru_cache(
     maxsize: "Callable[_P, Coroutine[Any, Any, _R]]",
     typed: bool = False,
     *,
-    ttl: Optional[float] = None,
+    ttl: TTL = None,
     jitter: Optional[float] = None,
     key: Optional[Callable[..., Hashable]] = None,
+    refresh: Optional[float] = None,
+    per_instance: bool = False,
 ) -> "_CachedFunction[_P, _R]": ...
 
 
@@ -55,9 +57,11 @@ def alru_cache(
     maxsize: "_Descriptor[_R]",
     typed: bool = False,
     *,
-    ttl: Optional[float] = None,
+    ttl: TTL = None,
     jitter: Optional[float] = None,
     key: Optional[Callable[..., Hashable]] = None,
+    refresh: Optional[float] = None,
+    per_instance: bool = False,
 ) -> "_LRUCacheWrapper[_R]": ...
 
 
@@ -66,9 +70,11 @@ def alru_cache(
     maxsize: Optional[int] = 128,
     typed: bool = False,
     *,
-    ttl: Optional[float] = None,
+    ttl: TTL = None,
     jitter: Optional[float] = None,
     key: Optional[Callable[..., Hashable]] = None,
+    refresh: Optional[float] = None,
+    per_instance: bool = False,
 ) -> "_Decorator": ...
 
 
@@ -76,9 +82,11 @@ def alru_cache(
     maxsize: Any = 128,
     typed: bool = False,
     *,
-    ttl: Optional[float] = None,
+    ttl: TTL = None,
     jitter: Optional[float] = None,
     key: Optional[Callable[..., Hashable]] = None,
+    refresh: Optional[float] = None,
+    per_instance: bool = False,
 ) -> Any:
     """Cache the results of a coroutine function, as ``functools.lru_cache`` does.
 
@@ -108,21 +116,19 @@ def alru_cache(
     A call raises what the function raises; TypeError if the arguments are not hashable;
     RuntimeError if it would wait for itself, or if the cache has been closed.
     """
+    size = maxsize if maxsize is None or isinstance(maxsize, int) else 128
+    options = Options(size, ttl, jitter, refresh)
     make_key = _key_maker(key, typed)
-    seconds = _seconds("ttl", ttl)
-    spread = _seconds("jitter", jitter)
-    if spread is not None and seconds is None:
-        raise ValueError("jitter requires ttl to be set")
-    if spread == math.inf:
-        raise ValueError("jitter must be finite")
+    if not isinstance(per_instance, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"per_instance must be a bool, got {per_instance!r}")
+    wrapper = PerInstanceWrapper if per_instance else _LRUCacheWrapper
 
-    def decorate(function: Any, entries: Optional[int] = maxsize) -> Any:
-        limits = Limits(None if entries is None else max(entries, 0), seconds, spread or 0)
-        return _wrap(function, limits, make_key, typed)
+    def decorate(function: Any) -> Any:
+        return _wrap(wrapper, function, options, make_key, typed)
 
-    if maxsize is None or isinstance(maxsize, int):
+    if size is maxsize:
         return decorate
-    return decorate(maxsize, 128)  # not a size, but the function itself
+    return decorate(maxsize)  # no size, but the function itself
 
 
 def _key_maker(key: Optional[Callable[..., Hashable]], typed: bool) -> MakeKey:
@@ -130,26 +136,21 @@ def _key_maker(key: Optional[Callable[..., Hashable]], typed: bool) -> MakeKey:
         return typed_key if typed else untyped_key
     if not callable(key):
         raise TypeError(f"key must be callable, got {key!r}")
+    require_plain("key", key)
     if typed:
         raise ValueError("typed does not go with key, which sees the arguments itself")
     return custom_key(key)
 
 
-def _seconds(name: str, value: object) -> Optional[float]:
-    if value is None:
-        return None
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
-    seconds = float(value)
-    if math.isnan(seconds) or seconds < 0:
-        raise ValueError(f"{name} must be non-negative, got {value!r}")
-    return seconds
-
-
 def _wrap(
-    function: Any, limits: Limits, make_key: MakeKey, typed: bool
-) -> "_LRUCacheWrapper[Any]":
+    wrapper: Any, function: Any, options: Options, make_key: MakeKey, typed: bool
+) -> Any:
     binding: Optional[type] = None
+    if wrapper is PerInstanceWrapper and isinstance(
+        function,
+        (classmethod, staticmethod, types.MethodType, _LRUCacheWrapperInstanceMethod),
+    ):
+        raise ValueError(f"per_instance is for methods of instances, got {function!r}")
     if isinstance(function, (classmethod, staticmethod)):
         binding = classmethod if isinstance(function, classmethod) else staticmethod
         function = cast("Any", function).__func__
@@ -159,7 +160,9 @@ def _wrap(
     if isinstance(function, functools.partialmethod):
         function = function.__get__(None, object)  # as a function of the instance
     if not callable(function):
-        raise NotImplementedError(f"{function!r} decorating is not supported")
+        raise NotImplementedError(
+            f"{function!r} decorating is not supported; maxsize is an int or None"
+        )
     if not _iscoroutinefunction(innermost):
         raise RuntimeError(f"Coroutine function is required, got {function!r}")
-    return _LRUCacheWrapper(function, innermost, binding, limits, make_key, typed)
+    return wrapper(function, innermost, binding, options, make_key, typed)

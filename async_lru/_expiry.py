@@ -1,75 +1,87 @@
 """The entries of a cache that are to expire: a queue by time, and the timer of its front."""
 
-import asyncio
 from contextvars import Context
 from heapq import heappop, heappush
 from operator import attrgetter
-from typing import Callable, List, Optional
+from time import get_clock_info, monotonic
+from typing import TYPE_CHECKING, Callable, List, Optional
+from weakref import ref
 
-from ._entry import NEVER, Entry
+from ._entry import EXPIRED, Entry
+from ._loop import LoopRef
+
+if TYPE_CHECKING:
+    import asyncio
+
+_RESOLUTION = get_clock_info("monotonic").resolution
+
+
+def _no_timer() -> None:
+    """Stand for the weak reference to a timer that is gone."""
 
 
 class Expiry:
-    """Removes entries from a cache when their time has come.
+    """A queue of entries, the next to expire first.
 
     There is one timer, for the front of the queue: one for each entry would cost half as much
-    as all the rest of a miss. An entry that leaves the cache before its time is emptied where
-    it stands in the queue, and goes when it gets to the front or more than half are like it.
+    as all the rest of a miss. An entry that is removed before its time is emptied where it
+    stands in the queue, and leaves it at the front or when more than half are like it.
     """
 
-    __slots__ = ("context", "discarded", "due", "loop", "queue", "remove", "timer")
+    __slots__ = ("discarded", "expire", "loop", "queue", "stopped", "timer")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, remove: Callable[[Entry], None]
-    ) -> None:
+    def __init__(self, loop: LoopRef, expire: Callable[[], object]) -> None:
         self.loop = loop
-        self.remove = remove
-        # A heap. To shorten it, it is replaced: a finalizer may get here amid a push or a pop.
+        self.expire = expire
         self.queue: List[Entry] = []
-        # How many have been discarded since it was last replaced.
+        # How many have been discarded since the queue was last rebuilt.
         self.discarded = 0
-        self.timer: Optional[asyncio.TimerHandle] = None
-        # What the timer is set to, by the loop's clock.
-        self.due = 0.0
-        # The timer's, and empty, so as not to keep a caller's alive.
-        self.context = Context()
+        # Held weakly: it refers to the loop, which is not to be kept alive.
+        self.timer: Callable[[], Optional["asyncio.TimerHandle"]] = _no_timer
+        self.stopped = False
 
-    def add(self, entry: Entry, seconds: float) -> None:
-        """Have an entry removed in so many seconds."""
-        entry.expires = self.loop.time() + seconds
+    def add(self, entry: Entry) -> None:
         heappush(self.queue, entry)
         if self.queue[0] is entry:
             self.set_timer()
 
     def discard(self, entry: Entry) -> None:
-        """Let go of an entry that has been removed."""
-        entry.deadline = NEVER
+        """Let go of an entry that has been removed before its time."""
+        entry.deadline = EXPIRED
         self.discarded += 1
         if self.discarded > len(self.queue) // 2:
-            rest = [entry for entry in self.queue if entry.deadline != NEVER]
-            self.restart(sorted(rest, key=attrgetter("expires")))  # which is a heap as well
-        entry.key = entry.value = None
+            rest = [entry for entry in self.queue if entry.deadline != EXPIRED]
+            self.queue = sorted(rest, key=attrgetter("until"))  # which is a heap as well
+            self.discarded = 0
+            self.set_timer()
 
-    def stop(self) -> None:
-        self.restart([])
-
-    def restart(self, queue: List[Entry]) -> None:
-        self.queue = queue
-        self.discarded = 0
-        self.set_timer()
+    def pop(self) -> Optional[Entry]:
+        """The next entry whose time has come."""
+        # A timer may be early by the resolution of its loop's clock.
+        early = getattr(self.loop(), "_clock_resolution", _RESOLUTION)
+        if self.queue and self.queue[0].until <= monotonic() + early:
+            return heappop(self.queue)
+        return None
 
     def set_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-        if self.queue and not self.loop.is_closed():
-            self.due = self.queue[0].expires
-            self.timer = self.loop.call_at(self.due, self.expire, context=self.context)
+        timer = self.timer()
+        if timer is not None:
+            timer.cancel()
+        loop = self.loop()
+        if self.queue and not self.stopped and loop is not None and not loop.is_closed():
+            seconds = max(self.queue[0].until - monotonic(), 0)
+            # In an empty context, so as not to keep a caller's alive.
+            timer = loop.call_later(seconds, self.expire, context=Context())
+            self.timer = ref(timer)
+            if self.stopped:  # meanwhile, by someone who may have seen the last timer
+                timer.cancel()
 
-    def expire(self) -> None:
-        """Remove what is due, and wait for what is next."""
-        now = max(self.due, self.loop.time())  # a timer may be early by the clock's resolution
-        try:
-            while self.queue and self.queue[0].expires <= now:
-                self.remove(heappop(self.queue))
-        finally:
-            self.set_timer()
+    def stop(self) -> None:
+        """Set no timer any more. From anywhere."""
+        self.stopped = True
+        timer = self.timer()
+        if timer is not None:
+            self.loop.run(timer.cancel)
+
+    # The cache that this belongs to may go by reference count, in any thread.
+    __del__ = stop

@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, TypeVar, cast
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class CoroutineFunction:
@@ -12,8 +14,15 @@ class CoroutineFunction:
     _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
 
 
-_mark: Callable[[type], object] = getattr(inspect, "markcoroutinefunction", repr)  # from 3.12
+_mark: Callable[[Any], object] = getattr(inspect, "markcoroutinefunction", repr)  # from 3.12
 _mark(CoroutineFunction)
+
+
+def coroutine_function(function: _F) -> _F:
+    """Mark a function that returns a coroutine, in the same way."""
+    _mark(function)
+    cast("Any", function)._is_coroutine = CoroutineFunction._is_coroutine
+    return function
 
 
 class Annotations(Dict[str, Any]):

@@ -1,4 +1,4 @@
-"""One decorated function's caches: each event loop has its own."""
+"""The caches of a decorated function, or of one instance of a method, by event loop."""
 
 import asyncio
 import functools
@@ -6,10 +6,13 @@ import sys
 import types
 import warnings
 from asyncio import get_running_loop
-from threading import RLock
-from typing import Any, Dict, Hashable, List, Optional, Set
+from typing import Any, Callable, Dict, Hashable, List, Optional, Set, TypedDict
+from weakref import WeakSet, ref
 
-from ._cache import Cache, Limits
+from ._cache import Cache
+from ._loop import LoopRef
+from ._options import Options
+from ._state import State
 
 
 class AlruCacheLoopResetWarning(UserWarning):
@@ -20,103 +23,205 @@ class AlruCacheLoopResetWarning(UserWarning):
     """
 
 
-class Loops:
-    """The caches by loop. All here may be called in any thread."""
+class _CacheParameters(TypedDict):
+    """What ``cache_parameters()`` returns."""
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    typed: bool
+    maxsize: Optional[int]
+    tasks: int
+    closed: bool
+
+
+class Decorated:
+    """A function, and what holds for all its caches."""
+
+    __slots__ = ("closed", "function", "living", "name", "options", "seen", "typed", "warned")
+
+    def __init__(
+        self, function: Callable[..., Any], name: str, options: Options, typed: bool
+    ) -> None:
+        self.function = function
         self.name = name
-        self.limits = limits
-        self.closed = False
-        self._warned = False
-        # Held to change anything; a loop that looks up its own cache just reads.
-        self._lock = RLock()
-        self._caches: Dict[asyncio.AbstractEventLoop, Cache] = {}
+        self.options = options
+        self.typed = typed
+        # What has been made of it and is still there.
+        self.living: Set[ref[Loops]] = set()
+        # The loops that have been met, and those in which all caches are closed, also the ones
+        # that are yet to be made.
+        self.seen: "WeakSet[asyncio.AbstractEventLoop]" = WeakSet()
+        self.closed: "WeakSet[asyncio.AbstractEventLoop]" = WeakSet()
+        # Whether the loop-reset warning has been issued.
+        self.warned = False
 
-    def current(self) -> Cache:
-        """The running loop's cache, ready to serve."""
+    def every(self) -> "List[Loops]":
+        """All that there are. From anywhere."""
+        return [loops for loops in (ref() for ref in self.living.copy()) if loops is not None]
+
+    def explain(self, error: TypeError, key: Hashable) -> None:
+        """Say what helps if a key cannot be hashed, in a note: from 3.11 there are some."""
+        try:
+            hash(key)
+        except TypeError:
+            note = f"{self.name} is cached by its arguments: key= makes them hashable"
+            getattr(error, "add_note", str)(note)
+
+    def require_hashable(self, key: Hashable) -> None:
+        try:
+            hash(key)
+        except TypeError as error:
+            self.explain(error, key)
+            raise
+
+
+class Loops:
+    """A cache for each event loop."""
+
+    __slots__ = ("__weakref__", "caches", "decorated", "last", "serving", "states")
+
+    def __init__(self, decorated: Decorated) -> None:
+        self.decorated = decorated
+        # The caches that may be looked up without further question. This keeps their loops
+        # alive; so a new loop takes out those that do not run, which come back with their next
+        # call.
+        self.serving: Dict[asyncio.AbstractEventLoop, Cache] = {}
+        # All caches, and what outlives them. They go when their loop does.
+        self.caches: Dict[LoopRef, Cache] = {}
+        self.states: Dict[LoopRef, State] = {}
+        # The loop used last is kept alive, so that what it has cached can still be looked at.
+        self.last: Optional[asyncio.AbstractEventLoop] = None
+        decorated.living.add(ref(self, decorated.living.discard))
+
+    # In a loop's thread.
+
+    def enter(self) -> Cache:
+        """The running loop's cache, put into service."""
+        state = self.here()
+        self.last = get_running_loop()
+        return state.enter()
+
+    def here(self) -> State:
+        """What there is for the running loop, made if need be."""
         loop = get_running_loop()
-        cache = self._caches.get(loop)
-        if cache is not None and cache.serves is loop:
-            return cache
-        lost: List[Cache] = []
-        with self._lock:
-            if self.closed:
-                raise RuntimeError(f"alru_cache is closed for {self.name}")
-            if loop not in self._caches:
-                lost = self._remove_closed_loops()
-                self._caches[loop] = Cache(loop, self.limits, self._lock, set())
-            cache = self._caches[loop]
-            removed = cache.serve()
-            warn = any(map(len, lost)) and not self._warned
-            self._warned |= warn
-        # Without the lock: finalizers may do anything.
-        for entry in removed:
-            cache.release(entry)
-        del removed, lost
-        if warn:
+        return self.states.get(ref(loop)) or self.bind(loop)
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> State:
+        """Make room for a new loop, and discard what was cached for closed ones."""
+        decorated = self.decorated
+        if loop not in decorated.seen:
+            decorated.seen.add(loop)
+            for loops in decorated.every():
+                loops.let_go()
+        lost = self.discard_closed()
+        reference = LoopRef(loop, functools.partial(_forget, ref(self)))
+        state = State(
+            decorated.function,
+            decorated.name,
+            reference,
+            decorated.options,
+            self.caches,
+            self.serving,
+        )
+        state.closed = loop in decorated.closed
+        self.states[reference] = state
+        if lost and not decorated.warned:
+            decorated.warned = True
             warnings.warn(
-                f"{self.name} is called in a new event loop, and what it had cached for a"
-                " closed one is discarded",
+                f"{decorated.name} is called after an event loop change, and what it had"
+                " cached for a loop that is closed is discarded",
                 AlruCacheLoopResetWarning,
                 stacklevel=_stacklevel_of_caller(),
             )
-        return cache
+        return state
 
-    def _remove_closed_loops(self) -> List[Cache]:
-        closed = [cache for cache in self._caches.values() if cache.loop.is_closed()]
-        for cache in closed:
-            del self._caches[cache.loop]
-        return closed
+    def let_go(self) -> None:
+        """Keep no loop alive that its owner may have dropped."""
+        for loop in list(self.serving):
+            if not loop.is_running() and not loop.is_closed():
+                self.serving.pop(loop, None)
+        if self.last is not None and not self.last.is_closed():
+            self.last = None
 
-    def info(self) -> functools._CacheInfo:
-        with self._lock:
-            caches = self._caches.values()
-            return functools._CacheInfo(
-                hits=sum(cache.hits for cache in caches),
-                misses=sum(cache.misses for cache in caches),
-                maxsize=self.limits.maxsize,
-                currsize=sum(map(len, caches)),
-            )
+    def discard_closed(self) -> bool:
+        """Whether results are lost thereby."""
+        lost = False
+        for reference, state in list(self.states.items()):
+            loop = reference()
+            if loop is not None and loop.is_closed():
+                self.serving.pop(loop, None)
+                self.states.pop(reference, None)
+                cache = self.caches.pop(reference, None)
+                lost |= cache is not None and len(cache) > 0 and not state.closed
+        return lost
 
-    def works(self) -> int:
-        """How many are running."""
-        with self._lock:
-            caches = self._caches.values()
-            return sum(len(cache.works) for cache in caches if not cache.loop.is_closed())
+    # From anywhere.
+
+    def is_unused(self) -> bool:
+        """Whether there is nothing to be kept."""
+        caches, states = list(self.caches.values()), list(self.states.values())
+        return not (
+            any(cache.hits or cache.misses or cache.entries for cache in caches)
+            or any(state.running for state in states)
+            or any(state.closed and state.loop() not in self.decorated.closed for state in states)
+        )
 
     def contain(self, key: Hashable) -> bool:
-        hash(key)  # even if there is no cache to look it up in
-        with self._lock:
-            return any(key in cache for cache in self._caches.values())
+        return any(key in cache for cache in list(self.caches.values()))
 
-    def drop(self, key: Hashable) -> bool:
-        hash(key)
-        with self._lock:
-            caches = [cache for cache in self._caches.values() if cache.drop(key)]
-        for cache in caches:
-            cache.in_its_thread(cache.catch_up)
-        return bool(caches)
+    def invalidate(self, key: Hashable) -> bool:
+        return any([state.invalidate(key) for state in list(self.states.values())])
 
-    def clear(self) -> None:
-        with self._lock:
-            retired = list(self._caches.values())
-            for cache in retired:
-                self._caches[cache.loop] = cache.successor()
-        for cache in retired:
-            cache.in_its_thread(cache.retire)
 
-    def close(self, cancel: bool) -> "Set[asyncio.Task[Any]]":
-        """Close all caches; return the works of the running loop that are to end yet."""
-        with self._lock:
-            self.closed = True
-            caches = list(self._caches.values())
-            for cache in caches:
-                cache.serves = None
-                cache.closed = True
-        for cache in caches:
-            cache.in_its_thread(functools.partial(cache.close, cancel))
-        here = self._caches.get(get_running_loop())
-        return set() if here is None else here.tasks()
+def _forget(loops: "ref[Loops]", reference: LoopRef) -> None:
+    """A loop is gone that nobody has closed."""
+    remaining = loops()
+    if remaining is not None:
+        remaining.states.pop(reference, None)
+        remaining.caches.pop(reference, None)
+
+
+# Over all caches that are given. From anywhere.
+
+
+def info(decorated: Decorated, every: List[Loops]) -> functools._CacheInfo:
+    caches = [cache for loops in every for cache in list(loops.caches.values())]
+    return functools._CacheInfo(
+        hits=sum(cache.hits for cache in caches),
+        misses=sum(cache.misses for cache in caches),
+        maxsize=decorated.options.maxsize,
+        currsize=sum(map(len, caches)),
+    )
+
+
+def parameters(decorated: Decorated, every: List[Loops]) -> _CacheParameters:
+    alive = [state for state in _states(every) if state.is_alive()]
+    return {
+        "typed": decorated.typed,
+        "maxsize": decorated.options.maxsize,
+        "tasks": sum(len(state.running) for state in alive),
+        "closed": _closed(decorated, every),
+    }
+
+
+def _closed(decorated: Decorated, every: List[Loops]) -> bool:
+    """Whether closed in the running loop; without one, whether all there are have been."""
+    loop = asyncio._get_running_loop()
+    if loop is not None and loop in decorated.closed:
+        return True
+    states = _states(every) if loop is None else states_in(loop, every)
+    return bool(states) and all(state.closed for state in states)
+
+
+def _states(every: List[Loops]) -> List[State]:
+    return [state for loops in every for state in list(loops.states.values())]
+
+
+def states_in(loop: asyncio.AbstractEventLoop, every: List[Loops]) -> List[State]:
+    return [state for state in _states(every) if state.loop() is loop]
+
+
+def clear(every: List[Loops]) -> None:
+    for state in _states(every):
+        state.clear()
 
 
 def _stacklevel_of_caller() -> int:

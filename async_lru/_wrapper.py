@@ -1,10 +1,10 @@
 """What a decorated function is: the callable that users hold, and its bound form."""
 
-import asyncio
+import copy
 import functools
 import types
 import warnings
-from asyncio import Future, current_task, get_running_loop
+from asyncio import get_running_loop
 from time import monotonic
 from typing import (
     Any,
@@ -12,32 +12,24 @@ from typing import (
     Coroutine,
     Dict,
     Generic,
+    List,
     Optional,
     Tuple,
-    TypedDict,
     TypeVar,
     cast,
     overload,
 )
 
-from ._cache import ABSENT, NOWHERE, Limits
-from ._entry import Entry
-from ._function import Annotations, CoroutineFunction, Text
-from ._keys import KEYWORDS, MakeKey, untyped_key
-from ._loops import Loops
+from ._call import answer, close
+from ._entry import MISSING, Entry
+from ._function import Annotations, CoroutineFunction, Text, coroutine_function
+from ._keys import MakeKey, untyped_key
+from ._loops import Decorated, Loops, _CacheParameters, clear, info, parameters
+from ._options import Options
 
 _R = TypeVar("_R", covariant=True)
 _T = TypeVar("_T")
 _Self = TypeVar("_Self")
-
-
-class _CacheParameters(TypedDict):
-    """What ``cache_parameters()`` returns."""
-
-    typed: bool
-    maxsize: Optional[int]
-    tasks: int
-    closed: bool
 
 
 # Without the annotations: since 3.14 reading them may evaluate them.
@@ -47,17 +39,16 @@ _COPIED = [name for name in functools.WRAPPER_ASSIGNMENTS if name != "__annotati
 class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     """A coroutine function with a cache, as made by :func:`alru_cache`."""
 
+    # With two underscores: any other name is the user's, and the function's own.
     __slots__ = (
+        "__binding__",
+        "__decorated__",
         "__dict__",
+        "__loops__",
+        "__make_key__",
+        "__plain__",
+        "__serving__",
         "__weakref__",
-        "_binding",
-        "_bounded",
-        "_cache",
-        "_function",
-        "_loops",
-        "_make_key",
-        "_plain",
-        "_typed",
     )
     __annotations__ = Annotations()  # type: Dict[str, Any]  # an annotation would go in it
 
@@ -66,78 +57,50 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         function: Callable[..., Any],
         named: Callable[..., Any],
         binding: Optional[type],
-        limits: Limits,
+        options: Options,
         make_key: MakeKey,
         typed: bool,
     ) -> None:
         functools.update_wrapper(self, named, _COPIED)
         self.__wrapped__ = function
-        self._function = function
         # classmethod or staticmethod, if this is to bind like one.
-        self._binding = binding
-        self._bounded = limits.maxsize is not None
-        self._make_key = make_key
-        self._plain = make_key is untyped_key
-        self._typed = typed
-        self._loops = Loops(getattr(named, "__qualname__", repr(named)), limits)
-        # The cache used last, which in most programs is the only one.
-        self._cache = NOWHERE
+        self.__binding__ = binding
+        name = getattr(named, "__qualname__", repr(named))
+        self.__decorated__ = Decorated(function, name, options, typed)
+        self.__make_key__ = make_key
+        self.__plain__ = make_key is untyped_key
+        self.__loops__ = Loops(self.__decorated__)
+        self.__serving__ = self.__loops__.serving
 
-    # In one piece, and with no more names than needed: a hit is what users pay for.
-    async def __call__(  # noqa: C901, PLR0912
-        self, /, *args: Any, **kwargs: Any
-    ) -> _R:
-        if not self._plain:
-            key = self._make_key(args, kwargs)
-        elif kwargs:  # as untyped_key does
-            key = (*args, KEYWORDS, *kwargs, *kwargs.values())
-        else:
-            key = args
-        cache = self._cache
-        if cache.serves is not get_running_loop():
-            hash(key)  # a key that cannot be looked up binds to no loop
-            cache = self._cache = self._loops.current()
-        found: Any = cache.lookup(key, ABSENT)
-        if type(found) is not Entry:
-            cache.hits += 1
-            if self._bounded:
-                cache.touch(key)
-            return found  # type: ignore[no-any-return]  # the bare value
-        if monotonic() < found.deadline:
-            cache.hits += 1
-            if self._bounded:
-                cache.touch(key)
-            return found.value  # type: ignore[no-any-return]
-        if found.waiters is not None:
-            if found.task is current_task():
-                raise RuntimeError(f"{self._loops.name} awaits its own result")
-            cache.hits += 1
-            if self._bounded:
-                cache.touch(key)
-            entry = found
-        else:
-            if found is not ABSENT:
-                cache.forget(found)  # expired, with its timer late
-            entry = cache.start(key, self._function(*args, **kwargs))
-        del found
-        task = entry.task
-        assert task is not None
-        waiter: "Future[None]" = Future()
-        if entry.waiters is None:  # an eager task may be done already
-            entry.task = None
-            waiter.set_result(None)
-        else:
-            entry.waiters[waiter] = None
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> _R:
+        key = self.__make_key__(args, kwargs) if kwargs or not self.__plain__ else args
         try:
-            await waiter
-            if not task.done():  # a task factory has wrapped the coroutine
-                await asyncio.wait({task})
-            return task.result()  # type: ignore[no-any-return]  # or raises what it raised
-        except BaseException:
-            entry.leave(waiter)
+            cache = self.__serving__.get(get_running_loop())
+            if cache is None:
+                hash(key)  # a key that cannot be looked up binds to no loop
+                cache = self.__loops__.enter()
+            found: Any = cache.lookup(key, MISSING)
+        except TypeError as error:
+            self.__decorated__.explain(error, key)
             raise
-        finally:
-            del entry, task  # an exception keeps this frame, and the task its exception
+        if type(found) is not Entry:
+            value = found
+        elif monotonic() < found.deadline:
+            value = found.value
+        else:
+            waiter, call = answer(cache, found, key, args, kwargs)
+            del cache, found  # while it waits, it keeps nothing that is cleared
+            try:
+                return await waiter  # type: ignore[no-any-return]
+            except BaseException as error:
+                # Cancelled or closed, it leaves; the last caller to leave takes the call along.
+                raise call.failed(waiter, error)  # noqa: B904
+            finally:
+                del waiter, call  # the exception keeps this frame
+        cache.hits += 1
+        if cache.bounded:
+            cache.touch(key)
+        return value  # type: ignore[no-any-return]
 
     def cache_info(self) -> functools._CacheInfo:
         """Hits, misses, ``maxsize`` and current size, over all event loops.
@@ -145,7 +108,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> alru_cache(asyncio.sleep).cache_info()
         CacheInfo(hits=0, misses=0, maxsize=128, currsize=0)
         """
-        return self._loops.info()
+        return info(self.__decorated__, self.__decorated__.every())
 
     def cache_parameters(self) -> _CacheParameters:
         """``typed``, ``maxsize``, the works running now, and whether it is closed.
@@ -153,12 +116,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> alru_cache(asyncio.sleep).cache_parameters()
         {'typed': False, 'maxsize': 128, 'tasks': 0, 'closed': False}
         """
-        return {
-            "typed": self._typed,
-            "maxsize": self._loops.limits.maxsize,
-            "tasks": self._loops.works(),
-            "closed": self._loops.closed,
-        }
+        return parameters(self.__decorated__, self.__decorated__.every())
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
         """Whether there is an entry for a call with these arguments. Counts as no use.
@@ -168,7 +126,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> alru_cache(asyncio.sleep).cache_contains(1)
         False
         """
-        return self._loops.contain(self._make_key(args, kwargs))
+        key = self.__make_key__(args, kwargs)
+        self.__decorated__.require_hashable(key)
+        return self.__loops__.contain(key)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         """Drop the entry for a call with these arguments; True if there was one.
@@ -181,7 +141,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> sleep.cache_invalidate(0), sleep.cache_invalidate(0)
         (True, False)
         """
-        return self._loops.drop(self._make_key(args, kwargs))
+        key = self.__make_key__(args, kwargs)
+        self.__decorated__.require_hashable(key)
+        return self.__loops__.invalidate(key)
 
     def cache_clear(self) -> None:
         """Drop all entries, and zero the counters; work in flight goes on for its callers.
@@ -192,7 +154,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> sleep.cache_info()
         CacheInfo(hits=0, misses=0, maxsize=128, currsize=0)
         """
-        self._loops.clear()
+        clear(self.__decorated__.every())
 
     async def cache_close(self, *, wait: bool = False) -> None:
         """Refuse calls from now on, and see the works in flight to their end.
@@ -206,9 +168,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         Traceback (most recent call last):
         RuntimeError: alru_cache is closed for sleep
         """
-        tasks = self._loops.close(cancel=not wait)
-        if tasks:
-            await asyncio.wait(tasks)
+        await close([self.__loops__.here()], wait)
 
     @overload
     def __get__(
@@ -222,9 +182,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
 
     def __get__(self, instance: object, owner: Optional[type] = None) -> Any:
         first = instance
-        if self._binding is classmethod:
-            first = owner or instance.__class__
-        if first is None or self._binding is staticmethod:
+        if self.__binding__ is classmethod:
+            first = instance.__class__ if owner is None else owner
+        if first is None or self.__binding__ is staticmethod:
             return self
         return _LRUCacheWrapperInstanceMethod(self, first)
 
@@ -239,32 +199,38 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         return self
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._loops.name}, {self.cache_info()}>"
+        return f"<{type(self).__name__} {self.__decorated__.name}, {self.cache_info()}>"
 
 
 _call: Callable[..., Coroutine[Any, Any, Any]] = cast("Any", _LRUCacheWrapper).__call__
 
 
 class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
-    __slots__ = ("__func__", "__self__")
+    __slots__ = ("__func__", "__self__", "__weakref__")
     __module__ = Text(__name__)
     __doc__ = Text("A decorated function, bound to an instance as its first argument.")
+    __annotations__ = Annotations()  # type: Dict[str, Any]
 
     def __init__(self, function: _LRUCacheWrapper[_R], instance: _T) -> None:
         self.__func__: _LRUCacheWrapper[_R] = function
         self.__self__: _T = instance
 
+    @coroutine_function
     def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]:
         # What calling __func__ comes to, in one step less.
         return _call(self.__func__, self.__self__, *args, **kwargs)
 
+    def __every__(self) -> List[Loops]:
+        """The caches that this is about."""
+        return self.__func__.__decorated__.every()
+
     def cache_info(self) -> functools._CacheInfo:
         """As the function's, which is for all instances."""
-        return self.__func__.cache_info()
+        return info(self.__func__.__decorated__, self.__every__())
 
     def cache_parameters(self) -> _CacheParameters:
         """As the function's."""
-        return self.__func__.cache_parameters()
+        return parameters(self.__func__.__decorated__, self.__every__())
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
         """Whether there is an entry for a call of this method with these arguments."""
@@ -276,7 +242,7 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
 
     def cache_clear(self) -> None:
         """As the function's: drops the entries of all instances."""
-        self.__func__.cache_clear()
+        clear(self.__every__())
 
     async def cache_close(
         self,
@@ -289,13 +255,19 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
 
         ``cancel`` and ``return_exceptions`` are deprecated, and have no effect.
         """
-        for name, value in ("cancel", cancel), ("return_exceptions", return_exceptions):
-            if value is not None:
+        for name, value, default in (
+            ("cancel", cancel, False),
+            ("return_exceptions", return_exceptions, True),
+        ):
+            if value is not None and value != default:
                 warnings.warn(
                     f"{name} is deprecated and has no effect; use wait",
                     DeprecationWarning,
                     stacklevel=2,
                 )
+        await self.__close__(wait)
+
+    async def __close__(self, wait: bool) -> None:
         await self.__func__.cache_close(wait=wait)
 
     @property
@@ -304,7 +276,13 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         return types.MethodType(self.__func__.__wrapped__, self.__self__)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__func__, name)
+        try:
+            return self.__func__.__dict__[name]
+        except KeyError:
+            raise AttributeError(f"{self!r} has no attribute {name!r}") from None
+
+    def __get__(self: _Self, instance: object, owner: Optional[type] = None) -> _Self:
+        return self  # bound once, as any bound method
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _LRUCacheWrapperInstanceMethod):
@@ -316,7 +294,11 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         return hash((id(self.__func__), id(self.__self__)))
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return getattr, (self.__self__, self.__func__.__dict__["__name__"])  # as a method
+        return getattr, (self.__self__, self.__func__.__dict__["__name__"])
+
+    def __deepcopy__(self, memo: Dict[int, Any]) -> "_LRUCacheWrapperInstanceMethod[_R, _T]":
+        return type(self)(self.__func__, copy.deepcopy(self.__self__, memo))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.__func__._loops.name} of {self.__self__!r}>"
+        name = getattr(self.__func__, "__qualname__", repr(self.__func__))
+        return f"<{type(self).__name__} {name} of {self.__self__!r}>"

@@ -1,0 +1,463 @@
+"""A call in flight: what its task awaits, what its callers await, and who waits for whom."""
+
+import asyncio
+import operator
+from asyncio import Future, current_task, get_running_loop
+from collections.abc import Coroutine
+from time import monotonic
+from types import CoroutineType, TracebackType
+from typing import Any, Awaitable, Dict, Hashable, Iterator, List, Optional, Set, Tuple, cast
+from weakref import ref
+
+from ._cache import Cache
+from ._entry import EXPIRED, MISSING, Entry
+from ._state import State
+
+# asyncio's call graph. Below 3.14 there is none, and nothing is done.
+_add_to_call_graph: Any = getattr(asyncio, "future_add_to_awaited_by", operator.is_)
+_discard_from_call_graph: Any = getattr(
+    asyncio, "future_discard_from_awaited_by", operator.is_
+)
+
+
+# By future, the task of a caller that waits. None: an entry waits for its refresh.
+Waiters = Dict[Optional["Future[Any]"], Optional["asyncio.Task[Any]"]]
+NOBODY: Waiters = {}
+
+
+class Call:
+    """The coroutine of a task: that of the function, whose outcome is taken in its last step.
+
+    So the outcome is in the cache before anything else can run. Who looks at the task finds
+    the function's own coroutine.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "awaits",
+        "begun",
+        "cache",
+        "closing",
+        "coroutine",
+        "entry",
+        "state",
+        "task",
+        "traceback",
+        "unretrieved",
+        "waiters",
+    )
+
+    def __init__(
+        self, cache: Cache, entry: Entry, waiters: Waiters, args: Any, kwargs: Any
+    ) -> None:
+        # Held weakly: what is cleared is not kept by a call that takes its time.
+        self.cache = cache.reference
+        self.entry = entry
+        self.state: State = cache.owner()
+        self.waiters = waiters
+        awaitable = self.state.function(*args, **kwargs)
+        # Kept when it has ended: asyncio's log shows its name.
+        self.coroutine: Any = (
+            awaitable if type(awaitable) is CoroutineType else _coroutine(awaitable)
+        )
+        self.begun = False
+        # While it is in flight.
+        self.task: Optional["asyncio.Task[Any]"] = None
+        # The call that this one waits for, or the last one that it has waited for.
+        self.awaits: Optional[Call] = None
+        # Set while this one closes a cache, and waits for others to end.
+        self.closing: Optional["Future[None]"] = None
+        # Of a failure: where the function failed, and those who are yet to receive it, with
+        # the task that is to know when one has.
+        self.traceback: Optional[TracebackType] = None
+        self.unretrieved: Waiters = NOBODY
+
+    # What its task awaits.
+
+    def __next__(self) -> Any:
+        if not self.begun:
+            self.begun = True
+            self.task = current_task()  # it may be eager, and not known yet
+            if not self.waiters:
+                return self.throw(asyncio.CancelledError())
+        try:
+            return self.coroutine.send(None)
+        except BaseException as outcome:  # a StopIteration, if it has returned
+            ending = self.end(outcome)
+            if ending is outcome:
+                del self, ending  # the task keeps the exception, and that keeps this frame
+                raise
+        try:
+            raise ending
+        finally:
+            del self, ending
+
+    def send(self, value: Any) -> Any:  # noqa: ARG002  # asyncio sends nothing
+        return self.__next__()
+
+    def throw(self, *error: Any) -> Any:
+        """A step of a task that has been cancelled, which may be its first."""
+        self.begun = True
+        try:
+            return self.coroutine.throw(*error)
+        except BaseException as outcome:  # noqa: BLE001
+            ending = self.end(outcome)
+        try:
+            raise ending
+        finally:
+            del self, error, ending
+
+    def close(self) -> None:
+        self.coroutine.close()
+
+    def __await__(self) -> "Call":
+        return self  # a task factory has wrapped it
+
+    def __iter__(self) -> "Call":
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.coroutine, name)
+
+    def end(self, outcome: BaseException) -> BaseException:
+        """Take the outcome of the coroutine; return what the task is to end with."""
+        if type(outcome) is StopIteration:
+            outcome = self.store(outcome)
+        returned = type(outcome) is StopIteration
+        if not returned:
+            self.trace(outcome)
+        task, waiters, state = self.task, self.waiters, self.state
+        self.task = self.entry.call = None
+        self.waiters = NOBODY
+        state.running.pop(self, None)
+        for waiter in tuple(waiters):
+            if waiter is None:
+                continue
+            _discard_from_call_graph(task, waiters[waiter])
+            try:
+                if returned:
+                    waiter.set_result(outcome.value)  # type: ignore[attr-defined]
+                elif isinstance(outcome, asyncio.CancelledError):
+                    waiter.cancel()
+                else:
+                    waiter.set_exception(outcome)
+                    waiter._log_traceback = False  # type: ignore[attr-defined]
+                    self.unretrieved[waiter] = task
+            except asyncio.InvalidStateError:  # its caller has been cancelled
+                pass
+        if state.closings:
+            wake(state)
+        if not returned:
+            self.fail()
+        return outcome
+
+    def store(self, outcome: StopIteration) -> BaseException:
+        """Put the result into the cache, if the entry is still there."""
+        state, entry, cache = self.state, self.entry, self.cache()
+        try:
+            if cache is not None and state.holds(cache, entry):
+                if state.options.ttl is None:
+                    cache.entries[entry.key] = outcome.value
+                else:
+                    lifetime = state.options.lifetime(outcome.value)
+                    if state.holds(cache, entry):  # a ttl function may do anything
+                        cache.store(entry, outcome.value, lifetime)
+        except BaseException as error:  # noqa: BLE001  # of a ttl function, or a key
+            error.__context__ = None
+            return error
+        return outcome
+
+    def trace(self, failure: BaseException) -> None:
+        """Keep where the function failed, for all who are to receive the failure."""
+        traceback = failure.__traceback__
+        while traceback is not None and _is_ours(traceback):
+            traceback = traceback.tb_next
+        failure.__traceback__ = self.traceback = traceback
+        self.unretrieved = {}
+        if isinstance(failure, (KeyboardInterrupt, SystemExit)) and self.task is not None:
+            _retrieve(self.task)  # it leaves the loop by itself, and is no news
+
+    def fail(self) -> None:
+        """Remove the entry, unless what it has is good for a while: this was a refresh."""
+        entry, now, cache, refresh = (
+            self.entry,
+            monotonic(),
+            self.cache(),
+            self.state.options.refresh,
+        )
+        if refresh is not None and now < entry.until:
+            entry.deadline = min(now + refresh, entry.until)
+        elif cache is not None and self.state.holds(cache, entry):
+            cache.remove(entry)
+
+    # How it starts and is cancelled.
+
+    def start(self, loop: asyncio.AbstractEventLoop, by_factory: bool) -> None:
+        """Have a task run it. An eager one has done so, up to where it waits."""
+        state = self.state
+        self.entry.call = self
+        state.running[self] = None
+        try:
+            task = loop.create_task(self)
+        except BaseException:
+            self.coroutine.close()
+            self.entry.call = None
+            state.running.pop(self, None)
+            raise
+        # It is destroyed in flight only if its loop is closed too early. asyncio complains of
+        # that for the caller's task, which is the user's.
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        if self.entry.call is self:
+            self.task = task
+        if by_factory:
+            self.check(task)
+        # Of those who have found no task yet, to cancel or to wait for:
+        if not self.waiters and self.entry.call is self:
+            state.abandon(self)
+        if state.closings:
+            wake(state)
+
+    def check(self, task: "asyncio.Task[Any]") -> None:
+        """See a task to its end that a factory has made, which may never run the call."""
+        if not task.done():
+            _wrapped[ref(task, _wrapped.pop)] = ref(self)
+            task.add_done_callback(self.check)
+            return
+        _wrapped.pop(ref(task), None)
+        if self.entry.call is self:  # cancelled before the first step, or out of stack
+            self.coroutine.close()
+            error = None if task.cancelled() else task.exception()
+            self.end(error or asyncio.CancelledError())
+
+    def cancel(self) -> None:
+        loop = self.state.loop()
+        if loop is not None and not loop.is_closed():
+            if self.task is not None:
+                self.task.cancel()
+            return
+        self.state.running.pop(self, None)
+        if not self.begun:
+            self.coroutine.close()  # or Python would warn that it was never awaited
+
+    # What its callers await.
+
+    def failed(self, waiter: "Future[Any]", error: BaseException) -> BaseException:
+        """What a caller is to raise: a failure of the call, or what has made it leave."""
+        task = self.unretrieved.pop(waiter, None)
+        if task is not None and waiter.exception() is error:
+            _retrieve(task)
+            # Through the function's lines, and not through those of its other callers.
+            return error.with_traceback(self.traceback)
+        self.leave(waiter)
+        if not isinstance(error, GeneratorExit):  # which may come from anywhere
+            self.state.apply()
+        return error
+
+    def leave(self, waiter: "Future[Any]") -> None:
+        """Wait no more. From anywhere: a caller may be collected."""
+        here = self.waiters.pop(waiter, None)
+        _discard_from_call_graph(self.task, here)
+        caller = call_of(here)
+        if caller is not None:
+            caller.awaits = None
+        if not self.waiters and self.entry.call is self:
+            self.state.abandon(self)
+
+    def chain(self) -> "Iterator[Call]":
+        """This call, the one that it waits for, the one that that waits for, and so on."""
+        call: Optional[Call] = self
+        while call is not None and call.entry.call is call:
+            yield call
+            call = call.awaits
+
+    def refuse_circle(self, caller: "Call") -> None:
+        """Raise RuntimeError if this call waits for the one that would wait for it."""
+        names: List[str] = []
+        for call in self.chain():
+            if call is caller:
+                through = f", through {', '.join(names)}" if names else ""
+                raise RuntimeError(f"{caller.state.name} awaits its own result{through}")
+            if call.closing is not None:
+                _wake(call.closing)  # it is not to wait for what waits for it
+            names.append(call.state.name)
+
+
+def answer(
+    cache: Cache, found: Entry, key: Hashable, args: Any, kwargs: Any
+) -> Tuple["Future[Any]", Call]:
+    """What a caller is to await that gets no plain hit, and the call that it waits for."""
+    if found.until != EXPIRED and monotonic() < found.until:
+        return refreshed(cache, found, args, kwargs)
+    here = current_task()
+    caller = call_of(here)
+    # Each caller has a future of its own, with which it can leave.
+    waiter: "Future[Any]" = Future()
+    call: Optional[Call] = found.call  # type: ignore[assignment]
+    if call is not None:
+        if caller is not None:
+            call.refuse_circle(caller)
+            caller.awaits = call
+        cache.hit(key)
+        call.waiters[waiter] = here
+        call.waiters.pop(None, None)  # a refresh that is joined is an ordinary call
+    else:
+        loop = get_running_loop()
+        by_factory = made_by_factory(loop)
+        if found is not MISSING:
+            cache.remove(found)  # it has expired, and its timer is late
+        entry = Entry(key)
+        call = Call(cache, entry, {waiter: here}, args, kwargs)
+        if caller is not None:
+            caller.awaits = call
+        cache.misses += 1
+        try:
+            if cache.maxsize:
+                cache.insert(entry)
+            call.start(loop, by_factory)
+        except BaseException:
+            cache.misses -= 1
+            cache.remove(entry)
+            raise
+    _add_to_call_graph(call.task, here)
+    return waiter, call
+
+
+def refreshed(
+    cache: Cache, entry: Entry, args: Any, kwargs: Any
+) -> Tuple["Future[Any]", Call]:
+    """The same for a result that is due. It is the new one, if an eager task has it at once."""
+    call: Optional[Call] = entry.call  # type: ignore[assignment]
+    last: "Future[Any]" = Future()
+    last.set_result(entry.value)
+    if call is not None:
+        cache.hit(entry.key)
+        return last, call
+    loop = get_running_loop()
+    by_factory = made_by_factory(loop)
+    waiter: "Future[Any]" = Future()
+    call = Call(cache, entry, {None: None, waiter: None}, args, kwargs)
+    cache.hit(entry.key)
+    try:
+        call.start(loop, by_factory)
+    except BaseException:
+        cache.hits -= 1
+        raise
+    if not call.state.holds(cache, entry):
+        call.waiters.pop(None, None)  # it has been removed meanwhile
+    call.leave(waiter)
+    if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+        return waiter, call
+    return last, call
+
+
+def made_by_factory(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a task factory makes the tasks.
+
+    It may make eager ones, which run on the stack of their caller, in turns of Python and C.
+    Raises RecursionError now, rather than where nothing may fail.
+    """
+    if loop.get_task_factory() is None:
+        return False
+    _recurse(12)
+    return True
+
+
+def _recurse(depth: int) -> None:
+    if depth:
+        max((depth - 1,), key=_recurse)
+
+
+async def result(
+    cache: Cache, found: Entry, key: Hashable, args: Any, kwargs: Any
+) -> Any:
+    """What a caller gets that gets no plain hit."""
+    waiter, call = answer(cache, found, key, args, kwargs)
+    del cache, found  # while it waits, it keeps nothing that is cleared
+    try:
+        return await waiter
+    except BaseException as error:
+        # Cancelled or closed, it leaves; the last caller to leave takes the call along.
+        raise call.failed(waiter, error)  # noqa: B904
+    finally:
+        del waiter, call  # the exception keeps this frame
+
+
+async def close(states: List[State], wait: bool) -> None:
+    """Close caches of the running loop, and see their calls in flight to the end."""
+    caller = call_of(current_task())
+    for state in states:
+        state.close()
+    if caller is not None:
+        wake(caller.state)
+    cancelled: Set[Call] = set()
+    while True:
+        running = [cast("Call", call) for state in states for call in list(state.running)]
+        pending = {
+            call
+            for call in running
+            if call.closing is None and (caller is None or caller not in call.chain())
+        }
+        if not pending:
+            return
+        if not wait:
+            for call in pending - cancelled:
+                call.cancel()
+            cancelled = pending
+        closing: "Future[None]" = Future()
+        for state in states:
+            state.closings[closing] = None
+        if caller is not None:
+            caller.closing = closing
+        try:
+            # Cancelled here, they stay closed, and the calls go on as they are.
+            await closing
+        finally:
+            for state in states:
+                state.closings.pop(closing, None)
+            if caller is not None:
+                caller.closing = None
+
+
+def wake(state: State) -> None:
+    """Have those who close this cache look again at whom they wait for."""
+    for closing in list(state.closings):
+        _wake(closing)
+
+
+def _wake(closing: "Future[None]") -> None:
+    try:
+        closing.set_result(None)
+    except asyncio.InvalidStateError:  # it is awake
+        pass
+
+
+def call_of(task: "Optional[asyncio.Task[Any]]") -> Optional[Call]:
+    """The call that a task runs, if it runs one."""
+    if task is None:
+        return None
+    coroutine: object = task.get_coro()
+    if type(coroutine) is Call:
+        return coroutine
+    reference = _wrapped.get(ref(task)) if _wrapped else None
+    return reference and reference()
+
+
+# The calls that a task factory has wrapped in a coroutine of its own, by task.
+_wrapped: "Dict[ref[asyncio.Task[Any]], ref[Call]]" = {}
+
+
+def _retrieve(task: "asyncio.Task[Any]") -> None:
+    """Somebody knows of a task's failure: asyncio need not log it."""
+    if not task.done():
+        task.add_done_callback(_retrieve)
+    elif not task.cancelled():
+        task.exception()
+
+
+async def _coroutine(awaitable: Awaitable[Any]) -> Any:
+    """Of a function that returns some other awaitable."""
+    return await awaitable
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    return traceback.tb_frame.f_globals.get("__package__") == __package__

@@ -1,0 +1,191 @@
+"""A cache for each instance of a method's class: ``per_instance=True``."""
+
+import itertools
+from asyncio import get_running_loop
+from functools import partial
+from time import monotonic
+from typing import Any, Callable, Coroutine, Dict, Hashable, List, Tuple, TypeVar, cast
+from weakref import ref
+
+from ._cache import Cache
+from ._call import close, result
+from ._entry import MISSING, Entry
+from ._function import Text, coroutine_function
+from ._keys import typed_key, untyped_key
+from ._loops import Loops, states_in
+from ._wrapper import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
+
+_R = TypeVar("_R", covariant=True)
+_T = TypeVar("_T")
+
+_numbers = itertools.count()
+
+
+def _nobody() -> None:
+    """Stand for the weak reference to an instance that is gone."""
+
+
+class Kept:
+    """What an instance keeps in its ``__dict__`` for a decorated method: its caches.
+
+    It serves its owner only, told by identity. A shallow copy of the instance has the same
+    object, a deep copy or a pickle an empty one: either gets its own with its first call.
+    """
+
+    __slots__ = ("__weakref__", "loops", "owner", "serving")
+
+    def __init__(self) -> None:
+        self.owner: Callable[[], Any] = _nobody
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return Kept, ()
+
+
+def _empty(reference: "ref[Kept]", _: object) -> None:
+    """The instance is gone, and its results with it, even if a copy has what it kept."""
+    kept = reference()
+    if kept is not None:
+        kept.owner = _nobody
+        del kept.loops, kept.serving
+
+
+class PerInstanceWrapper(_LRUCacheWrapper[_R]):
+    """A decorated method that keeps a cache in each instance."""
+
+    __slots__ = ("__entry__", "__whole__")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # Private to this function: an override and what it overrides have one each.
+        self.__entry__ = f"_cache_{next(_numbers)}_of_{self.__dict__.get('__name__')}"
+        # Whether the key is made of all arguments, the instance included.
+        self.__whole__ = self.__make_key__ not in (untyped_key, typed_key)
+
+    # As its base's, with the cache of the instance.
+    async def __call__(  # type: ignore[override]
+        self, instance: Any, /, *args: Any, **kwargs: Any
+    ) -> _R:
+        if kwargs or not self.__plain__:
+            key = self.__key__(instance, args, kwargs)
+        else:
+            key = args
+        try:
+            kept = instance.__dict__[self.__entry__]
+            cache = kept.serving[get_running_loop()] if kept.owner() is instance else None
+        except (AttributeError, KeyError):
+            cache = None
+        if cache is None:
+            cache = self.__enter__(instance, key)
+        try:
+            found: Any = cache.lookup(key, MISSING)
+        except TypeError as error:
+            self.__decorated__.explain(error, key)
+            raise
+        if type(found) is not Entry:
+            value = found
+        elif monotonic() < found.deadline:
+            value = found.value
+        else:
+            waiting = result(cache, found, key, (instance, *args), kwargs)
+            del cache, found
+            try:
+                return await waiting  # type: ignore[no-any-return]
+            except BaseException:
+                self.__tidy__(instance)
+                raise
+        cache.hits += 1
+        if cache.bounded:
+            cache.touch(key)
+        return value  # type: ignore[no-any-return]
+
+    def __key__(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
+        return self.__make_key__((instance, *args) if self.__whole__ else args, kwargs)
+
+    def __enter__(self, instance: Any, key: Hashable) -> Cache:
+        """The instance's cache for the running loop, in service; made if need be."""
+        self.__decorated__.require_hashable(key)
+        try:
+            return self.__hold__(instance).enter()
+        except BaseException:
+            self.__tidy__(instance)
+            raise
+
+    def __hold__(self, instance: Any) -> Loops:
+        """What an instance keeps, made if need be. Of several threads, one makes it."""
+        for loops in self.__of__(instance):
+            return loops
+        kept = Kept()
+        kept.loops = Loops(self.__decorated__)
+        kept.serving = kept.loops.serving
+        try:
+            kept.owner = ref(instance, partial(_empty, ref(kept)))
+            there: Kept = instance.__dict__.setdefault(self.__entry__, kept)
+        except (AttributeError, TypeError):
+            raise TypeError(
+                f"{self.__decorated__.name} keeps a cache in each instance, for which one of"
+                f" {type(instance).__qualname__} needs a writable __dict__ and a __weakref__:"
+                ' use slots=False, or __slots__ = (..., "__dict__", "__weakref__")'
+            ) from None
+        while there.owner() is not instance:  # copied from another one, or unpickled
+            there = instance.__dict__.pop(self.__entry__, kept)
+            if there.owner() is not instance:
+                there = kept
+            there = instance.__dict__.setdefault(self.__entry__, there)
+        return there.loops
+
+    def __of__(self, instance: Any) -> List[Loops]:
+        """What an instance keeps, if it does."""
+        kept = getattr(instance, "__dict__", {}).get(self.__entry__)
+        return [] if kept is None or kept.owner() is not instance else [kept.loops]
+
+    def __tidy__(self, instance: Any) -> None:
+        """Keep nothing for a call that has failed before there was anything to keep."""
+        for loops in self.__of__(instance):
+            if loops.is_unused():
+                instance.__dict__.pop(self.__entry__, None)
+
+    def cache_contains(  # type: ignore[override]
+        self, instance: Any, /, *args: Any, **kwargs: Any
+    ) -> bool:
+        """Whether there is an entry for a call on this instance with these arguments."""
+        key = self.__key__(instance, args, kwargs)
+        self.__decorated__.require_hashable(key)
+        return any(loops.contain(key) for loops in self.__of__(instance))
+
+    def cache_invalidate(  # type: ignore[override]
+        self, instance: Any, /, *args: Any, **kwargs: Any
+    ) -> bool:
+        """Remove the entry for a call on this instance with these arguments."""
+        key = self.__key__(instance, args, kwargs)
+        self.__decorated__.require_hashable(key)
+        return any([loops.invalidate(key) for loops in self.__of__(instance)])
+
+    async def cache_close(self, *, wait: bool = False) -> None:
+        """Close the running loop's caches, of all instances, those to come included."""
+        self.__decorated__.closed.add(get_running_loop())
+        await close(states_in(get_running_loop(), self.__decorated__.every()), wait)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else PerInstanceMethod(self, instance)
+
+
+_call: Callable[..., Coroutine[Any, Any, Any]] = cast("Any", PerInstanceWrapper).__call__
+
+
+class PerInstanceMethod(_LRUCacheWrapperInstanceMethod[_R, _T]):
+    """One bound to its instance: all it does is about that."""
+
+    __slots__ = ()
+    __module__ = Text(__name__)
+    __doc__ = Text(__doc__)
+    __func__: PerInstanceWrapper[_R]
+
+    @coroutine_function
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]:
+        return _call(self.__func__, self.__self__, *args, **kwargs)
+
+    def __every__(self) -> List[Loops]:
+        return self.__func__.__of__(self.__self__)
+
+    async def __close__(self, wait: bool) -> None:
+        await close([self.__func__.__hold__(self.__self__).here()], wait)
