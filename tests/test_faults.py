@@ -1,17 +1,15 @@
 """What goes wrong around the library: it neither hangs, nor speaks up."""
 
 import asyncio
+import functools
 import gc
-import subprocess
-import sys
-import textwrap
 from typing import Any
 
 import pytest
 
 from async_lru import alru_cache
 
-from .conftest import Decorate, Source, turns
+from .helpers import Decorate, Source, run_program, turns
 
 BEGIN = """
 import asyncio, sys
@@ -33,18 +31,7 @@ async def start(unstarted=False):
 """
 
 
-def run(program: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program of its own, with every warning shown."""
-    command = [
-        sys.executable,
-        "-X",
-        "dev",
-        "-W",
-        "always",
-        "-c",
-        BEGIN + textwrap.dedent(program),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+run = functools.partial(run_program, BEGIN)
 
 
 @pytest.mark.parametrize("unstarted", [False, True])

@@ -5,7 +5,7 @@ import random
 import sys
 import sysconfig
 import threading
-from typing import Any, Iterator, List, Tuple
+from typing import Any, List, Tuple
 
 import pytest
 
@@ -14,14 +14,6 @@ from async_lru import alru_cache
 THREADS = 4
 CALLS = 500
 Result = Tuple[asyncio.AbstractEventLoop, int]
-
-
-@pytest.fixture
-def switching() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 async def this_loop(key: int) -> Result:

@@ -18,7 +18,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .conftest import Decorate
+from .helpers import Decorate
 
 
 def versioned(function: Any) -> Any:

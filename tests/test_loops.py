@@ -7,57 +7,13 @@ import time
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, List
 
 import pytest
 
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
-from .conftest import timers
-
-
-class Worker:
-    """An event loop that runs in a thread of its own, taking one job at a time."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever)
-        self.thread.start()
-
-    def start(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-
-    def run(self, coroutine: Any) -> Any:
-        return self.start(coroutine).result(5)
-
-    def call(self, function: Callable[[], Any]) -> Any:
-        async def call() -> Any:
-            return function()
-
-        return self.run(call())
-
-    def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
-
-
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.stop()
-
-
-@pytest.fixture
-def another() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.stop()
-
-
-async def this_loop(x: int = 0) -> asyncio.AbstractEventLoop:
-    return asyncio.get_running_loop()
+from .helpers import Worker, this_loop, timers
 
 
 def test_each_loop_has_its_own_results(worker: Worker, another: Worker) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Tuple
 
 import pytest
 
-from .conftest import Decorate
+from .helpers import Decorate
 
 
 class Counter:

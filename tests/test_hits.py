@@ -11,15 +11,7 @@ from unittest import mock
 
 import pytest
 
-from .conftest import Decorate, Source, turns
-
-
-async def identity(x: Any) -> Any:
-    return x
-
-
-class Thing:
-    """Something that can be weakly referenced."""
+from .helpers import Decorate, Source, Thing, identity, turns
 
 
 async def test_first_call_misses_later_ones_hit(cached: Decorate) -> None:

@@ -9,12 +9,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .conftest import Decorate, Source, turns
-from .test_8_loops import Worker, another, worker  # noqa: F401  # fixtures
-
-
-async def identity(x: Any) -> Any:
-    return x
+from .helpers import Decorate, Source, Worker, identity, turns
 
 
 async def test_contains_counts_and_reorders_nothing(source: Source, cached: Decorate) -> None:
@@ -227,7 +222,7 @@ async def test_a_cancelled_close_can_be_taken_up_again(
 
 
 @pytest.mark.parametrize("wait", [False, True])
-def test_close_tells_other_loops(worker: Worker, another: Worker, wait: bool) -> None:  # noqa: F811
+def test_close_tells_other_loops(worker: Worker, another: Worker, wait: bool) -> None:
     release: List[Any] = []
 
     async def work() -> str:

@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 import pytest
 
-from .conftest import Decorate, Source, timers, turns
+from .helpers import Decorate, Source, timers, turns
 
 
 def let_go(function: Any, how: str) -> None:

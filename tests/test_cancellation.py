@@ -8,7 +8,7 @@ from typing import Any, List
 
 import pytest
 
-from .conftest import Decorate, Source, timers, turns
+from .helpers import Decorate, Source, timers, turns
 
 
 def others(*mine: Any) -> List[Any]:
@@ -247,13 +247,6 @@ async def test_timeout_and_task_group(source: Source, cached: Decorate) -> None:
 
 
 # Eager task factories run the first step of a task before create_task() returns.
-
-
-@pytest.fixture
-def eager() -> Any:
-    if sys.version_info < (3, 12):
-        pytest.skip("eager tasks are new in 3.12")
-    return asyncio.eager_task_factory
 
 
 @pytest.mark.parametrize("ttl", [None, 10])

@@ -10,8 +10,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .conftest import Decorate, Source, timers, turns
-from .test_model import clock_loop
+from .helpers import Decorate, Source, clock_loop, timers, turns
 
 
 async def now() -> float:
