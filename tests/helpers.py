@@ -115,20 +115,13 @@ class Worker:
         self.loop.close()
 
 
-def run_program(*parts: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program of its own, with every warning shown."""
+def run_program(*parts: str, dev: bool = True) -> "subprocess.CompletedProcess[str]":
+    """Run a program of its own; in development mode with every warning shown."""
+    options = ["-X", "dev", "-W", "always"] if dev else []
     return subprocess.run(
-        [
-            sys.executable,
-            "-X",
-            "dev",
-            "-W",
-            "always",
-            "-c",
-            "".join(map(textwrap.dedent, parts)),
-        ],
+        [sys.executable, *options, "-c", "".join(map(textwrap.dedent, parts))],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=30,
         check=False,
     )
