@@ -307,11 +307,10 @@ def test_a_closed_loop_is_let_go_with_one_warning() -> None:
     async def main() -> Any:
         return await function(2)
 
-    with pytest.warns(
-        AlruCacheLoopResetWarning, match="this_loop.*event loop change"
-    ) as caught:
+    with pytest.warns(AlruCacheLoopResetWarning, match="event loop change") as caught:
         asyncio.run(main())
     assert [warning.filename for warning in caught] == [__file__]
+    assert "this_loop" in str(caught[0].message)
     gc.collect()
     collect()
     assert reference() is None
@@ -475,8 +474,16 @@ class LikeGated:
         return isinstance(other, (Gated, LikeGated))
 
 
-@pytest.mark.parametrize("where", ["eq", "del"])
-@pytest.mark.parametrize("step", ["contains", "invalidate", "clear", "call"])
+@pytest.mark.parametrize(
+    ("where", "step"),
+    [
+        ("eq", "contains"),
+        ("eq", "invalidate"),
+        ("eq", "call"),
+        ("del", "invalidate"),
+        ("del", "clear"),
+    ],
+)
 def test_no_lock_is_held_where_a_key_takes_its_time(
     worker: Worker, where: str, step: str
 ) -> None:
