@@ -59,16 +59,15 @@ def at(nth, action):
 """
 
 
-def outcome(*parts: str) -> str:
-    """What a program of its own says, with the key that calls back."""
-    result = run_program(KEYS, *parts, dev=False)
-    return f"{result.stdout}{result.stderr}{result.returncode or ''}".strip()
+def survives(program: str) -> None:
+    """A program of its own, with the key that calls back, gets to its last line."""
+    result = run_program(KEYS, program, dev=False)
+    assert (result.returncode, result.stdout) == (0, "survived\n"), result.stderr
 
 
 def test_two_threads_at_a_closed_loop() -> None:
     """One invalidates, and is held up as it compares keys; the other clears meanwhile."""
-    assert (
-        outcome("""
+    survives("""
         @alru_cache(maxsize=None)
         async def function(key): return key
 
@@ -90,16 +89,13 @@ def test_two_threads_at_a_closed_loop() -> None:
             assert function.cache_info() == (0, 0, None, 0), nth
         print("survived")
     """)
-        == "survived"
-    )
 
 
 @pytest.mark.skipif(
     not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="not a free-threaded build"
 )
 def test_many_threads_at_a_closed_loop() -> None:
-    assert (
-        outcome("""
+    survives("""
         import time
         @alru_cache(maxsize=None)
         async def function(key): return key
@@ -128,8 +124,6 @@ def test_many_threads_at_a_closed_loop() -> None:
             assert function.cache_info() == (0, 0, None, 0)
         print("survived")
     """)
-        == "survived"
-    )
 
 
 @pytest.mark.parametrize("how", ["cache_invalidate", "cache_clear", "cache_close"])
@@ -186,8 +180,7 @@ SIGNAL = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs SIGUSR
 @SIGNAL
 @pytest.mark.parametrize("options", ["", "ttl=100", "maxsize=None"])
 def test_a_signal_while_a_key_is_used(options: str) -> None:
-    assert (
-        outcome(f"""
+    survives(f"""
         @alru_cache({options})
         async def function(key): return key.number
 
@@ -206,8 +199,6 @@ def test_a_signal_while_a_key_is_used(options: str) -> None:
 
         asyncio.run(main())
     """)
-        == "survived"
-    )
 
 
 def at_each_line(action: Callable[[], None], step: Callable[[], Any]) -> int:
@@ -268,8 +259,7 @@ def test_a_signal_at_any_line(how: str, options: Any) -> None:
 
 def test_the_collector_clears_amid_a_hit() -> None:
     """It finds a cycle whose finalizer does, while a key is hashed."""
-    assert (
-        outcome("""
+    survives("""
         @alru_cache
         async def function(key): return key.number
 
@@ -292,8 +282,6 @@ def test_the_collector_clears_amid_a_hit() -> None:
 
         asyncio.run(main())
     """)
-        == "survived"
-    )
 
 
 def test_a_key_that_ends_may_wait_for_another_thread() -> None:
@@ -336,8 +324,7 @@ def test_a_key_that_ends_may_wait_for_another_thread() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_while_another_thread_compares_keys() -> None:
-    assert (
-        outcome("""
+    survives("""
         busy, free = threading.Event(), threading.Event()
 
         @alru_cache
@@ -369,15 +356,12 @@ def test_a_fork_while_another_thread_compares_keys() -> None:
             assert status == 0, (nth, status)
         print("survived")
     """)
-        == "survived"
-    )
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
 def test_eager_tasks_that_run_out_of_stack() -> None:
     """Wherever the stack ends."""
-    assert (
-        outcome("""
+    survives("""
         async def deeper(n, function):
             return await deeper(n - 1, function) if n else await function(5000)
 
@@ -400,14 +384,12 @@ def test_eager_tasks_that_run_out_of_stack() -> None:
             trial(shift)
         print("survived")
     """)
-        == "survived"
-    )
 
 
 def test_loops_that_nobody_closed_are_not_kept() -> None:
-    assert (
-        outcome("""
+    survives("""
         import weakref
+        from async_lru import AlruCacheLoopResetWarning
 
         @alru_cache(maxsize=4)
         async def function(x): return bytearray(1000)
@@ -438,12 +420,11 @@ def test_loops_that_nobody_closed_are_not_kept() -> None:
         assert alive() <= 1, alive()  # the one used last
         assert descriptors() - before <= 3, (before, descriptors())
         assert function.cache_info()[:2] == (0, alive())
-        run(lambda: asyncio.run(function(1)))  # without a warning: none was closed
+        warnings.simplefilter("error", AlruCacheLoopResetWarning)
+        asyncio.run(function(1))  # without a warning: none was closed
         assert alive() == 0
         print("survived")
     """)
-        == "survived"
-    )
 
 
 Loop: Any = asyncio.SelectorEventLoop
