@@ -6,12 +6,14 @@ import gc
 import itertools
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import threading
 from typing import Any, Callable, Iterator, List, Tuple
 from unittest import mock
 
 PYPY = sys.implementation.name == "pypy"
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 Decorate = Callable[..., Any]
 
@@ -53,8 +55,11 @@ def timers(loop: Any) -> List[asyncio.TimerHandle]:
 
 
 def collect() -> None:
-    """What reference counts have released by now; elsewhere the collector is to do that."""
-    if PYPY:
+    """What reference counts have released by now; elsewhere the collector is to do that.
+
+    They have not where there are none, nor always where several threads have held something.
+    """
+    if PYPY or FREE_THREADED:
         for _ in range(4):  # finalizers run in between, and let go of more
             gc.collect()
 

@@ -321,8 +321,9 @@ def test_what_is_dropped_of_an_idle_loop_of_another_thread() -> None:
     references = [weakref.ref(thing) for thing in things]
     with ThreadPoolExecutor(1) as pool:
 
-        def elsewhere(coroutine: Any) -> Any:
-            return pool.submit(loop.run_until_complete, coroutine).result(5)
+        def elsewhere(coroutine: Any) -> None:
+            # Without the result, which the thread would hold for a moment more.
+            pool.submit(lambda: loop.run_until_complete(coroutine) and None).result(5)
 
         elsewhere(function(things[0]))
         elsewhere(function(things[1]))

@@ -19,7 +19,6 @@ from .helpers import (
     Decorate,
     Worker,
     collect,
-    identity,
     run_program,
     this_loop,
     timers,
@@ -620,28 +619,6 @@ async def test_no_loop_no_call() -> None:
     thread.start()
     thread.join()
     assert function.cache_info() == (0, 1, 128, 1)
-
-
-async def test_looking_counts_what_is_left_of_a_dropped_loop(worker: Worker) -> None:
-    """A loop that its owner has dropped without closing it goes, and its counters with it."""
-    function: Any = alru_cache(identity)
-    references: List["weakref.ref[Any]"] = []
-
-    def use() -> None:
-        loop = asyncio.new_event_loop()
-        references.append(weakref.ref(loop))
-        loop.run_until_complete(function(1))
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # asyncio's, of an unclosed loop
-        for _ in range(5):
-            in_another_thread(use)
-        worker.run(function(1))
-        worker.run(function(1))
-        gc.collect()
-        collect()
-        assert [reference() for reference in references] == [None] * 5
-    assert function.cache_info() == (1, 1, 128, 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

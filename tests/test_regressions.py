@@ -18,7 +18,6 @@ import gc
 import os
 import signal
 import sys
-import sysconfig
 import threading
 from typing import Any, Callable, ClassVar, List
 
@@ -26,7 +25,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import collect, identity, run_program, turns
+from .helpers import FREE_THREADED, collect, identity, run_program, turns
 from .interference import line_by_line, traced_by
 
 KEYS = """
@@ -91,9 +90,7 @@ def test_two_threads_at_a_closed_loop() -> None:
     """)
 
 
-@pytest.mark.skipif(
-    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="not a free-threaded build"
-)
+@pytest.mark.skipif(not FREE_THREADED, reason="not a free-threaded build")
 def test_many_threads_at_a_closed_loop() -> None:
     survives("""
         import time

@@ -5,7 +5,6 @@ import functools
 import gc
 import random
 import sys
-import sysconfig
 import threading
 import warnings
 from typing import Any, Callable, List, Tuple
@@ -15,7 +14,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import collect
+from .helpers import FREE_THREADED, collect
 
 THREADS = 4
 CALLS = 500
@@ -265,8 +264,6 @@ def test_loops_come_and_go(switching: None, options: Any) -> None:
     assert info.currsize == tasks == 0
 
 
-@pytest.mark.skipif(
-    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="not a free-threaded build"
-)
+@pytest.mark.skipif(not FREE_THREADED, reason="not a free-threaded build")
 def test_free_threaded_builds_stay_free() -> None:
     assert not sys._is_gil_enabled()  # type: ignore[attr-defined,unused-ignore]
