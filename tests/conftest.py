@@ -1,39 +1,16 @@
-"""What the tests share: functions under control, and a look at what is left behind."""
+"""What the tests are given, and a look at what is left behind."""
 
 import asyncio
 import inspect
+import sys
 import threading
-from typing import Any, AsyncIterator, Callable, Iterator, List, Tuple
+from typing import Any, AsyncIterator, Iterator, List
 
 import pytest
 
 from async_lru import _LRUCacheWrapper, alru_cache
 
-Decorate = Callable[..., Any]
-
-
-class Source:
-    """Gives a coroutine function whose calls end when, and as, the test says."""
-
-    def __init__(self) -> None:
-        self.calls: List[Tuple[Any, ...]] = []
-        self.works: List["asyncio.Future[Any]"] = []
-
-    async def fetch(self, *args: Any) -> Any:
-        work = asyncio.get_running_loop().create_future()
-        self.calls.append(args)
-        self.works.append(work)
-        return await work
-
-
-async def turns(count: int = 5) -> None:
-    """Let everything that is ready run, and what that makes ready, and so on."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-def timers(loop: Any) -> List[asyncio.TimerHandle]:
-    return [timer for timer in loop._scheduled if not timer.cancelled()]
+from .helpers import Decorate, Source, Worker, timers, turns
 
 
 @pytest.fixture
@@ -55,6 +32,37 @@ async def cached(source: Source) -> AsyncIterator[Decorate]:
         work.cancel()
     for function in made:
         await function.cache_close()
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.stop()
+
+
+@pytest.fixture
+def another() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.stop()
+
+
+@pytest.fixture
+def eager() -> Any:
+    """The factory of eager tasks: they run their first step before create_task() returns."""
+    if sys.version_info < (3, 12):
+        pytest.skip("eager tasks are new in 3.12")
+    return asyncio.eager_task_factory
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ and the counters add up.
 import argparse
 import asyncio
 import gc
+import os
 import random
 import time
 import tracemalloc
@@ -69,7 +70,7 @@ class Traffic:
         ours = [
             timer
             for timer in loop._scheduled
-            if not timer.cancelled() and "Cache.forget" in repr(timer)
+            if not timer.cancelled() and f"async_lru{os.sep}_" in repr(timer)
         ]
         assert len(ours) <= info.currsize
 

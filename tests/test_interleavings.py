@@ -10,8 +10,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .conftest import timers, turns
-from .test_model import ClockLoop, clock_loop
+from .helpers import ClockLoop, clock_loop, timers, turns
 
 SEEDS = 2000
 BATCH = 500

@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import itertools
 from collections import OrderedDict
-from typing import Any, Dict, Iterator, List, Optional, Tuple
-from unittest import mock
+from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,36 +18,10 @@ from hypothesis.stateful import (
 
 from async_lru import alru_cache
 
-from .conftest import timers, turns
+from .helpers import clock_loop, draws, timers, turns
 
 KEYS = st.integers(0, 4)
 TTL = 10.0
-
-
-class ClockLoop(asyncio.SelectorEventLoop):
-    """A loop whose time passes when the test says."""
-
-    now = 1000.0
-
-    def time(self) -> float:
-        return self.now
-
-
-def draws() -> Iterator[float]:
-    """What random.uniform(0, 1) gives in turn, on such a loop."""
-    return itertools.cycle([0.5, 0.75, 0.0, 0.25])
-
-
-@contextlib.contextmanager
-def clock_loop() -> Iterator[ClockLoop]:
-    """Such a loop, by whose clock the library goes as well."""
-    loop = ClockLoop()
-    drawn = draws()
-    with mock.patch("async_lru._cache.monotonic", loop.time), mock.patch(
-        "async_lru._wrapper.monotonic", loop.time
-    ), mock.patch("random.uniform", lambda low, high: low + next(drawn) * (high - low)):
-        yield loop
-    loop.close()
 
 
 class Work:

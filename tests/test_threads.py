@@ -1,27 +1,24 @@
 """Several event loops in several threads on one function, as fast as they can."""
 
 import asyncio
+import functools
+import gc
 import random
 import sys
-import sysconfig
 import threading
-from typing import Any, Iterator, List, Tuple
+import warnings
+from typing import Any, Callable, List, Tuple
+from unittest import mock
 
 import pytest
 
 from async_lru import alru_cache
 
+from .helpers import FREE_THREADED, collect
+
 THREADS = 4
 CALLS = 500
 Result = Tuple[asyncio.AbstractEventLoop, int]
-
-
-@pytest.fixture
-def switching() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 async def this_loop(key: int) -> Result:
@@ -29,17 +26,26 @@ async def this_loop(key: int) -> Result:
     return asyncio.get_running_loop(), key
 
 
-def in_threads(*mains: Any) -> None:
-    """Run each in a thread with a loop of its own; raise what any of them raised."""
+def in_threads(*mains: Any, then: Callable[[], None] = lambda: None) -> None:
+    """Run each in a thread, coroutines with a loop of their own; raise what any raised.
+
+    ``then`` is called when the last of them, or any that fails, has ended: to stop the others.
+    """
     errors: List[BaseException] = []
     ready = threading.Barrier(len(mains))
 
     def run(main: Any) -> None:
         ready.wait(10)
         try:
-            asyncio.run(main)
+            if callable(main):
+                main()
+            else:
+                asyncio.run(main)
         except BaseException as error:  # noqa: BLE001
             errors.append(error)
+            then()
+        if main is mains[-1]:
+            then()
 
     threads = [threading.Thread(target=run, args=[main]) for main in mains]
     for thread in threads:
@@ -129,34 +135,135 @@ def test_an_invalidation_is_never_lost(switching: None) -> None:
 
 @pytest.mark.parametrize("wait", [False, True])
 def test_closing_while_others_call(switching: None, wait: bool) -> None:
-    for _ in range(20):
-        function: Any = alru_cache(maxsize=4, ttl=100)(this_loop)
+    """Each its own: what is closed in one loop goes on in the others."""
+    function: Any = alru_cache(maxsize=4, ttl=100)(this_loop)
+    closed = threading.Event()
 
-        async def caller(function: Any) -> None:
-            for n in range(10_000):
-                try:
-                    await function(n % 6)
-                except asyncio.CancelledError:  # noqa: PERF203  # its work was cancelled by the close
-                    assert not wait
-                except RuntimeError as error:
-                    assert "closed" in str(error)  # noqa: PT017
-                    break
-            else:
-                pytest.fail("was not closed")
-            for _ in range(20):  # what other loops were told is done by then
-                await asyncio.sleep(0)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
+    async def caller() -> None:
+        loop = asyncio.get_running_loop()
+        while not closed.is_set():
+            for key in range(6):
+                assert await function(key) == (loop, key)
+        assert not function.cache_parameters()["closed"]
 
-        async def closer(function: Any) -> None:
-            await function(1)
+    def open_and_close() -> None:
+        async def main() -> None:
+            callers = [asyncio.ensure_future(function(key)) for key in (1, 1, 2)]
+            await asyncio.sleep(0)
             await function.cache_close(wait=wait)
+            await asyncio.wait(callers)
+            assert all(caller.cancelled() == (not wait) for caller in callers)
+            assert function.cache_parameters()["closed"]
+            with pytest.raises(RuntimeError, match="closed"):
+                await function(1)
 
-        in_threads(caller(function), caller(function), closer(function))
-        assert function.cache_parameters()["closed"]
+        for _ in range(30):
+            asyncio.run(main())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        in_threads(caller(), caller(), open_and_close, then=closed.set)
+    function.cache_clear()
 
 
-@pytest.mark.skipif(
-    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="not a free-threaded build"
-)
+def test_never_above_maxsize(switching: None) -> None:
+    """From whichever thread one looks; with one loop, and with several."""
+    for loops in 1, 3:
+        function: Any = alru_cache(maxsize=3)(this_loop)
+        over = threading.Event()
+        seen: List[int] = []
+
+        def look(function: Any = function, over: Any = over, seen: Any = seen) -> None:
+            while not over.is_set():
+                seen.append(function.cache_info().currsize)
+
+        async def main(function: Any = function) -> None:
+            for n in range(CALLS):
+                await asyncio.gather(*[function(n % 7 + k) for k in range(4)])
+                if n % 50 == 0:
+                    function.cache_invalidate(n % 7)
+
+        in_threads(look, *[main() for _ in range(loops)], then=over.set)
+        assert max(seen) <= 3 * loops
+        assert max(seen) > 0
+        function.cache_clear()
+
+
+class Facts:
+    """By key, with the versions of what is known; what a cached function reads."""
+
+    def __init__(self, **options: Any) -> None:
+        self.versions = [0] * 6
+        self.wrong: List[object] = []
+        self.over = threading.Event()
+        self.function: Any = alru_cache(**options)(self.read)
+
+    async def read(self, key: int) -> Any:
+        await asyncio.sleep(0)
+        return asyncio.get_running_loop(), key, self.versions[key]
+
+    async def use(self, chance: random.Random) -> None:
+        for _ in range(10):
+            key = chance.randrange(6)
+            known = self.versions[key]
+            loop, its_key, version = await self.function(key)
+            # Another thread may have yet to invalidate what it has just counted.
+            if loop is not asyncio.get_running_loop() or its_key != key or version < known - 1:
+                self.wrong.append((loop, its_key, key, version, known))
+        if chance.random() < 0.3:
+            await self.function.cache_close(wait=chance.random() < 0.5)
+
+    def come_and_go(self, seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(15):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(self.use(chance))
+            if chance.random() < 0.7:
+                loop.close()  # or else it is dropped
+
+    def meddle(self) -> None:
+        chance = random.Random(0)
+        while not self.over.is_set():
+            key = chance.randrange(6)
+            self.versions[key] += 1
+            self.function.cache_invalidate(key)
+            if chance.random() < 0.1:
+                self.function.cache_clear()
+
+    def look(self) -> None:
+        while not self.over.is_set():
+            info = self.function.cache_info()
+            self.function.cache_contains(3)
+            tasks = self.function.cache_parameters()["tasks"]
+            if min(info.hits, info.misses, info.currsize, tasks) < 0:
+                self.wrong.append((info, tasks))
+
+
+@pytest.mark.parametrize("options", [{"maxsize": 4}, {"maxsize": None, "ttl": 0.001}])
+def test_loops_come_and_go(switching: None, options: Any) -> None:
+    """They are closed, or dropped, some closed in the cache, while others meddle and look."""
+    facts = Facts(**options)
+    # asyncio speaks of loops that are dropped; free-threaded, it may even stumble.
+    hush = mock.patch("sys.unraisablehook", lambda _: None)  # noqa: PT008  # a Mock would keep them
+    with warnings.catch_warnings(), hush:
+        warnings.simplefilter("ignore")
+        in_threads(
+            facts.meddle,
+            facts.look,
+            *[functools.partial(facts.come_and_go, seed) for seed in range(3)],
+            then=facts.over.set,
+        )
+        facts.function.cache_clear()
+        info = facts.function.cache_info()
+        tasks = facts.function.cache_parameters()["tasks"]
+        wrong = facts.wrong
+        del facts  # with what is left of the loops
+        gc.collect()
+        collect()
+    assert wrong == []
+    assert info.currsize == tasks == 0
+
+
+@pytest.mark.skipif(not FREE_THREADED, reason="not a free-threaded build")
 def test_free_threaded_builds_stay_free() -> None:
     assert not sys._is_gil_enabled()  # type: ignore[attr-defined,unused-ignore]

@@ -1,11 +1,13 @@
 """Contract 5: an outcome belongs to its own entry."""
 
 import asyncio
-from typing import Any, Optional
+from typing import Any, List, Optional
 
 import pytest
 
-from .conftest import Decorate, Source, timers, turns
+from async_lru import alru_cache
+
+from .helpers import Decorate, Source, clock_loop, timers, turns
 
 
 def let_go(function: Any, how: str) -> None:
@@ -93,19 +95,26 @@ async def test_the_last_caller_of_old_work_takes_only_that_along(
     assert await new == "new"
 
 
-async def test_old_expiry_never_touches_the_new_entry(
-    source: Source, cached: Decorate
-) -> None:
-    function = cached(ttl=0.05)
-    results = []
-    for result in "ab":
-        caller = asyncio.ensure_future(function(1))
-        await turns()
-        source.works[-1].set_result(result)
-        results.append(await caller)
-        if result == "a":
-            await asyncio.sleep(0.03)
-            function.cache_invalidate(1)
-    await asyncio.sleep(0.03)  # by now the first would have expired
-    assert await function(1) == "b"
-    assert results == ["a", "b"]
+def test_old_expiry_never_touches_the_new_entry() -> None:
+    versions: List[int] = []
+
+    async def work() -> int:
+        versions.append(len(versions))
+        return versions[-1]
+
+    function: Any = alru_cache(ttl=5)(work)
+    with clock_loop() as loop:
+
+        async def main() -> None:
+            assert await function() == 0
+            loop.now += 3
+            function.cache_invalidate()
+            assert await function() == 1
+            loop.now += 3  # the first would have expired by now
+            await turns()
+            assert await function() == 1
+            loop.now += 3  # and now the second has
+            assert await function() == 2
+            await function.cache_close()
+
+        loop.run_until_complete(main())

@@ -2,19 +2,14 @@
 
 import asyncio
 import threading
-import time
+import warnings
 from typing import Any, List
 
 import pytest
 
 from async_lru import alru_cache
 
-from .conftest import Decorate, Source, turns
-from .test_8_loops import Worker, another, worker  # noqa: F401  # fixtures
-
-
-async def identity(x: Any) -> Any:
-    return x
+from .helpers import Decorate, Source, Worker, identity, turns
 
 
 async def test_contains_counts_and_reorders_nothing(source: Source, cached: Decorate) -> None:
@@ -65,6 +60,21 @@ async def test_invalidate_drops_one_entry(source: Source, cached: Decorate) -> N
     assert function.cache_info() == (0, 2, 128, 1)
     await function(1)
     assert function.cache_info() == (0, 3, 128, 2)
+
+
+async def test_invalidate_says_whether_there_was_one(source: Source, cached: Decorate) -> None:
+    """What is dropped counts at once, and a new entry is one again."""
+    function = cached()
+    for _ in range(2):
+        caller = asyncio.ensure_future(function(1))
+        await turns()
+        assert function.cache_invalidate(1)
+        assert not function.cache_invalidate(1)
+        assert not function.cache_contains(1)
+        assert function.cache_info().currsize == 0
+        source.works[-1].set_result("x")
+        assert await caller == "x"
+        assert not function.cache_invalidate(1)
 
 
 @pytest.mark.parametrize("how", ["cache_invalidate", "cache_clear"])
@@ -131,6 +141,20 @@ async def test_wait_is_given_by_name() -> None:
         close: Any = function.cache_close
         with pytest.raises(TypeError, match="positional"):
             await close(True)
+
+
+async def test_closed_can_be_read_and_dropped(cached: Decorate) -> None:
+    function = cached(identity, ttl=1000)
+    for x in 1, 2:
+        await function(x)
+    await function.cache_close()
+    assert function.cache_info() == (0, 2, 128, 2)
+    assert [function.cache_contains(x) for x in (1, 2, 3)] == [True, True, False]
+    assert function.cache_invalidate(1)
+    assert not function.cache_contains(1)
+    function.cache_clear()
+    assert function.cache_info() == (0, 0, 128, 0)
+    assert function.cache_parameters()["closed"]
 
 
 async def test_close_of_a_function_never_called(cached: Decorate) -> None:
@@ -227,32 +251,134 @@ async def test_a_cancelled_close_can_be_taken_up_again(
 
 
 @pytest.mark.parametrize("wait", [False, True])
-def test_close_tells_other_loops(worker: Worker, another: Worker, wait: bool) -> None:  # noqa: F811
-    release: List[Any] = []
+async def test_works_that_close_their_cache_do_not_wait_for_one_another(
+    cached: Decorate, wait: bool
+) -> None:
+    gate = asyncio.Event()
 
-    async def work() -> str:
-        event = asyncio.Event()
-        release.append((asyncio.get_running_loop(), event))
-        await event.wait()
-        return "x"
+    async def closing(x: int) -> int:
+        await gate.wait()
+        await again.cache_close(wait=wait)
+        return x
+
+    again: Any = cached(closing)
+    callers = [asyncio.ensure_future(again(x)) for x in (1, 2)]
+    await turns()
+    gate.set()
+    await asyncio.wait(callers, timeout=2)
+    assert all(caller.done() for caller in callers)
+    if wait:
+        assert [caller.result() for caller in callers] == [1, 2]
+    assert again.cache_parameters()["tasks"] == 0
+
+
+async def test_a_work_that_waits_for_the_one_that_closes_is_not_waited_for(
+    source: Source, cached: Decorate
+) -> None:
+    """Through a chain of calls: first, second, third, which closes the first."""
+
+    async def first(x: int) -> Any:
+        return await functions["second"]() if x else await source.fetch()
+
+    async def second() -> Any:
+        return await functions["third"]()
+
+    async def third() -> str:
+        await functions["first"].cache_close(wait=True)
+        return "closed"
+
+    functions = {function.__name__: cached(function) for function in (first, second, third)}
+    bystander = asyncio.ensure_future(functions["first"](0))
+    await turns()
+    caller = asyncio.ensure_future(functions["first"](1))
+    await turns()
+    assert not caller.done()  # but the other call in flight is
+    source.works[0].set_result("x")
+    assert await asyncio.wait_for(caller, 2) == "closed"
+    assert await bystander == "x"
+
+
+async def wait_for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_close_does_not_concern_other_loops(
+    worker: Worker, another: Worker, wait: bool
+) -> None:
+    started = threading.Event()
+    release: List[asyncio.Event] = []
+
+    async def work(x: int) -> int:
+        if x == 1:
+            release.append(asyncio.Event())
+            started.set()
+            await release[0].wait()
+        return x
 
     function: Any = alru_cache(ttl=1000)(work)
-    job = worker.start(function())
-    while not release:
-        time.sleep(0.001)
+    job = worker.start(function(1))
+    assert started.wait(5)
+    another.run(function(2))
     another.run(function.cache_close(wait=wait))
     with pytest.raises(RuntimeError, match="closed"):
-        worker.run(function())
-    ((loop, event),) = release
-    if wait:
-        loop.call_soon_threadsafe(event.set)
-        assert job.result(5) == "x"
-    else:
-        with pytest.raises(BaseException, match=r"^$"):
-            job.result(5)
-        assert job.cancelled()
-    assert worker.call(lambda: function.cache_parameters()["tasks"]) == 0
-    assert worker.call(lambda: [t for t in loop._scheduled if not t.cancelled()]) == []
+        another.run(function(2))
+    assert worker.run(function(3)) == 3
+    assert not job.done()
+    worker.call(release[0].set)
+    assert job.result(5) == 1
+    assert worker.run(function(1)) == 1
+    assert asyncio.run(function(4)) == 4  # nor those that are to come
+    for place, closed in (worker, False), (another, True):
+        assert place.call(lambda: function.cache_parameters()["closed"]) == closed
+    worker.run(function.cache_close())
+
+
+def test_closed_is_about_the_running_loop(worker: Worker, another: Worker) -> None:
+    function: Any = alru_cache(identity)
+
+    def closed() -> Any:
+        return function.cache_parameters()["closed"]
+
+    assert not closed()
+    for place in worker, another:
+        place.run(function(1))
+    assert not closed()
+    worker.run(function.cache_close())
+    assert not closed()
+    assert worker.call(closed)
+    assert not another.call(closed)
+    another.run(function.cache_close())
+    assert closed()  # no loop runs here, and all there is has been closed
+
+
+def test_an_application_that_is_started_again_finds_its_caches_open() -> None:
+    function: Any = alru_cache(identity)
+
+    async def main() -> None:
+        assert not function.cache_parameters()["closed"]
+        await function(1)
+        await function.cache_close()
+        assert function.cache_parameters()["closed"]
+        with pytest.raises(RuntimeError, match="closed"):
+            await function(1)
+
+    for _ in range(3):
+        asyncio.run(main())  # nothing is lost: a warning would be an error here
+
+
+def test_closed_before_its_first_call() -> None:
+    function: Any = alru_cache(identity)
+
+    async def main() -> None:
+        await function.cache_close()
+        assert function.cache_parameters()["closed"]
+        with pytest.raises(RuntimeError, match="closed"):
+            await function(1)
+        assert function.cache_info() == (0, 0, 128, 0)
+
+    asyncio.run(main())
+    assert asyncio.run(function(1)) == 1
 
 
 async def test_close_after_another_loop_was_closed(cached: Decorate) -> None:
@@ -308,16 +434,40 @@ async def test_methods_on_an_instance(cached: Decorate) -> None:
         await other.method(1)
 
 
-@pytest.mark.parametrize("name", ["cancel", "return_exceptions"])
-@pytest.mark.parametrize("value", [False, True])
-async def test_deprecated_arguments_of_close(name: str, value: bool) -> None:
+DEFAULTS: Any = {"cancel": False, "return_exceptions": True}
+
+
+class Closable:
+    @alru_cache
+    async def method(self) -> None: ...
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+@pytest.mark.parametrize("value", [False, True, None])
+async def test_deprecated_arguments_of_close(name: str, value: Any) -> None:
+    close: Any = Closable().method.cache_close
+    if value in (DEFAULTS[name], None):
+        await close(**{name: value})  # a warning would be an error here
+    else:
+        with pytest.warns(DeprecationWarning, match=name) as caught:
+            await close(**{name: value})
+        assert [warning.filename for warning in caught] == [__file__]
+    method: Any = Closable.method
+    with pytest.raises(TypeError):
+        await method.cache_close(**{name: value})
+
+
+@pytest.mark.parametrize("value", [False, True, None])
+async def test_deprecated_arguments_have_no_effect(source: Source, value: Any) -> None:
     class Box:
         @alru_cache
-        async def method(self) -> None: ...
+        async def method(self) -> Any:
+            return await source.fetch()
 
-    box = Box()
-    with pytest.warns(DeprecationWarning, match=name) as caught:
-        await box.method.cache_close(**{name: value})
-    assert [warning.filename for warning in caught] == [__file__]
-    with pytest.raises(TypeError):
-        await Box.method.cache_close(**{name: value})
+    caller = asyncio.ensure_future(Box().method())
+    await turns()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        await Box().method.cache_close(cancel=value)
+    await turns()
+    assert caller.cancelled()

@@ -5,21 +5,17 @@ import contextvars
 import gc
 import logging
 import sys
+import traceback
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, List
 from unittest import mock
 
 import pytest
 
-from .conftest import Decorate, Source, turns
+from async_lru import alru_cache
 
-
-async def identity(x: Any) -> Any:
-    return x
-
-
-class Thing:
-    """Something that can be weakly referenced."""
+from .helpers import Decorate, Source, Thing, Worker, collect, identity, turns
 
 
 async def test_first_call_misses_later_ones_hit(cached: Decorate) -> None:
@@ -157,6 +153,53 @@ async def test_exceptions_are_not_cached(source: Source, cached: Decorate) -> No
     assert function.cache_info() == (1, 2, 128, 1)
 
 
+async def test_a_call_in_the_turn_of_the_failure_starts_anew(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached()
+    loop = asyncio.get_running_loop()
+    old = asyncio.ensure_future(function(1))
+    await turns()
+    new: List[Any] = []
+
+    def call_again() -> None:  # right after the last step of the work, in the same turn
+        assert not old.done()
+        new.append(function(1))
+        new[0].send(None)
+
+    source.works[0].set_exception(ValueError("no"))
+    loop.call_soon(call_again)
+    with pytest.raises(ValueError, match="no"):
+        await old
+    await turns()
+    assert function.cache_info() == (0, 2, 128, 1)
+    assert len(source.works) == 2
+    source.works[1].set_result("x")
+    await turns()
+    with pytest.raises(StopIteration, match="x"):
+        new[0].send(None)
+
+
+@pytest.mark.parametrize("callers", [1, 2, 50])
+async def test_every_caller_sees_where_it_failed(cached: Decorate, callers: int) -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    function = cached(fail)
+
+    async def caller() -> List[str]:
+        try:
+            return await function()  # type: ignore[no-any-return]
+        except ValueError as error:
+            return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+    for names in await asyncio.gather(*[caller() for _ in range(callers)]):
+        assert names.count("fail") == 1
+        assert names[-1] == "fail"
+        assert len(names) <= 4  # caller, a frame of ours or two, fail
+
+
 async def test_a_received_exception_is_not_logged(
     source: Source, cached: Decorate, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -212,9 +255,87 @@ async def test_what_is_dropped_is_released(
         function.cache_clear()
     del thing
     if how == "evict":
+        collect()
         assert reference() is not None
         await function("one more")
+    else:  # the loop runs: with its next turn
+        await asyncio.sleep(0)
+    collect()
     assert reference() is None
+
+
+async def test_what_replaces_an_evicted_result_finds_it_released(cached: Decorate) -> None:
+    """As soon as it is evicted: before the work that takes its place is done."""
+
+    async def work(x: object) -> Any:
+        if isinstance(x, Thing):
+            return x
+        await asyncio.sleep(0)
+        collect()
+        return reference() is None
+
+    function = cached(work, maxsize=1)
+    reference = weakref.ref(await function(Thing()))
+    assert await function(1)
+
+
+def test_what_is_dropped_when_the_loop_does_not_run_is_released_at_once() -> None:
+    function: Any = alru_cache(ttl=1000)(identity)
+    loop = asyncio.new_event_loop()
+    for drop in function.cache_invalidate, lambda _: function.cache_clear():
+        thing = Thing()
+        reference = weakref.ref(thing)
+        loop.run_until_complete(function(thing))
+        drop(thing)
+        del thing
+        collect()
+        assert reference() is None
+    loop.close()
+
+
+def test_what_is_dropped_of_a_closed_loop_is_released_at_once(worker: Worker) -> None:
+    """In whichever thread."""
+    function: Any = alru_cache(identity)
+    things = [Thing(), Thing()]
+    references = [weakref.ref(thing) for thing in things]
+    with ThreadPoolExecutor(1) as pool:
+
+        async def both() -> None:
+            for thing in things:
+                await function(thing)
+
+        pool.submit(lambda: asyncio.run(both())).result(5)
+        function.cache_invalidate(things.pop())
+        collect()
+        assert references[1]() is None
+        things.clear()
+        function.cache_clear()
+        collect()
+        assert references[0]() is None
+
+
+def test_what_is_dropped_of_an_idle_loop_of_another_thread() -> None:
+    function: Any = alru_cache(identity)
+    loop = asyncio.new_event_loop()
+    things = [Thing(), Thing()]
+    references = [weakref.ref(thing) for thing in things]
+    with ThreadPoolExecutor(1) as pool:
+
+        def elsewhere(coroutine: Any) -> None:
+            # Without the result, which the thread would hold for a moment more.
+            pool.submit(lambda: loop.run_until_complete(coroutine) and None).result(5)
+
+        elsewhere(function(things[0]))
+        elsewhere(function(things[1]))
+        function.cache_invalidate(things.pop())
+        elsewhere(asyncio.sleep(0))  # with its next turn
+        collect()
+        assert references[1]() is None
+        things.clear()
+        function.cache_clear()
+        collect()
+        assert references[0]() is None  # at once
+    loop.close()
 
 
 async def test_what_is_dropped_does_not_pile_up(cached: Decorate) -> None:
@@ -249,7 +370,7 @@ class Meddler(Equal):
 
     def __del__(self) -> None:
         assert not self.function.cache_contains(self)
-        self.function.cache_invalidate("other")
+        self.function.cache_invalidate("other")  # it is gone for whoever asks from here on
         assert not self.function.cache_contains("other")
         self.sizes.append(self.function.cache_info().currsize)
 
@@ -279,6 +400,7 @@ async def test_a_finalizer_may_use_the_cache(
     elif how == "clear":
         function.cache_clear()
     await asyncio.sleep(0.05 if how == "expire" else 0)
+    collect()
     # Evicted, there is the new one; expired, "other" is the next to go.
     assert sizes == [int(how in ("evict", "expire"))]
     await function("other")
@@ -292,6 +414,7 @@ async def test_what_expires_is_released(cached: Decorate) -> None:
     await function(thing)
     del thing
     await asyncio.sleep(0.05)
+    collect()
     assert reference() is None
 
 
@@ -312,6 +435,7 @@ async def test_a_failed_call_keeps_nothing_alive(cached: Decorate, shared: bool)
         assert all(isinstance(caller.exception(), ValueError) for caller in callers)
         del callers
         await turns()
+        collect()
         assert reference() is None  # by reference counts alone: there is no cycle
     finally:
         gc.enable()
@@ -359,9 +483,119 @@ async def test_work_that_awaits_itself(cached: Decorate) -> None:
         return await again(n)  # type: ignore[no-any-return]
 
     again: Any = cached(itself)
-    with pytest.raises(RuntimeError, match="itself awaits its own result"):
+    with pytest.raises(RuntimeError, match="itself"):
         await again(1)
     assert again.cache_info() == (0, 1, 128, 0)
+    assert again.cache_parameters()["tasks"] == 0
+
+
+# A circle: f(0) awaits g(0), which awaits f(0); or h(0) awaits h(1), which awaits h(0).
+
+
+@pytest.fixture
+def circle(cached: Decorate) -> Any:
+    """Two functions that wait for one another where told so, and what else they wait for."""
+    calls: Any = {"closed": True, "gates": []}
+
+    async def wait_for(name: str, x: int) -> int:
+        for gate in calls["gates"]:
+            await gate.wait()
+        return await calls[name](x) if calls["closed"] else x
+
+    async def first(x: int) -> int:
+        return await wait_for("second", x)
+
+    async def second(x: int) -> int:
+        return await wait_for("first", x)
+
+    async def both(x: int) -> int:
+        return await wait_for("both", 1 - x)
+
+    for function in first, second, both:
+        calls[function.__name__] = cached(function)
+    return calls
+
+
+async def outcome(awaitable: Any) -> str:
+    try:
+        return repr(await asyncio.wait_for(awaitable, 2))
+    except RuntimeError:
+        return "RuntimeError"
+
+
+async def all_is_well(circle: Any) -> None:
+    """Nothing runs, and nothing is poisoned."""
+    await turns()
+    circle["closed"] = False
+    for name in "first", "second", "both":
+        assert circle[name].cache_parameters()["tasks"] == 0
+        assert await outcome(circle[name](0)) == ("1" if name == "both" else "0")
+
+
+CIRCLES = [
+    [("first", 0)],
+    [("first", 0), ("second", 0)],
+    [("second", 0), ("first", 0)],
+    [("both", 0)],
+    [("both", 0), ("both", 1)],
+    [("both", 1), ("both", 0), ("both", 1)],
+]
+
+
+@pytest.mark.parametrize("calls", CIRCLES, ids=repr)
+@pytest.mark.parametrize("gated", [False, True])
+async def test_a_circle_is_refused(circle: Any, calls: Any, gated: bool) -> None:
+    gate = asyncio.Event()
+    if gated:  # all have begun before the first of them waits for another
+        circle["gates"].append(gate)
+    callers = [asyncio.ensure_future(outcome(circle[name](x))) for name, x in calls]
+    await turns()
+    gate.set()
+    assert set(await asyncio.gather(*callers)) == {"RuntimeError"}
+    await all_is_well(circle)
+
+
+async def test_a_circle_that_is_closed_late(circle: Any) -> None:
+    """The one who closes it is refused, though others have come in between."""
+    gate = asyncio.Event()
+    circle["gates"].append(gate)
+    callers = [asyncio.ensure_future(outcome(circle[name](0))) for name in ("first",) * 3]
+    await turns()
+    circle["gates"].clear()
+    callers.append(asyncio.ensure_future(outcome(circle["second"](0))))  # it waits for first
+    await turns()
+    assert not any(caller.done() for caller in callers)
+    gate.set()
+    assert await asyncio.gather(*callers) == ["RuntimeError"] * 4
+    await all_is_well(circle)
+
+
+async def test_the_one_who_is_refused_may_go_another_way(cached: Decorate) -> None:
+    async def careful(x: int) -> str:
+        try:
+            return await again(1 - x)  # type: ignore[no-any-return]
+        except RuntimeError:
+            return f"the other way, from {x}"
+
+    again: Any = cached(careful)
+    assert await outcome(again(0)) == "'the other way, from 1'"
+    assert again.cache_parameters()["tasks"] == 0
+
+
+async def test_who_waits_for_another_key_of_the_same_function_is_no_circle(
+    cached: Decorate,
+) -> None:
+    """Two works may wait for one, and a work for several."""
+
+    async def tree(x: int) -> int:
+        if x >= 4:
+            return x
+        left: int = await again(x + 1)
+        right: int = await again(x + 2)
+        return left + right
+
+    again: Any = cached(tree)
+    assert await asyncio.gather(*[again(x) for x in (0, 1, 2, 3)]) == [35, 22, 13, 9]
 
 
 async def test_a_task_that_cannot_be_made_leaves_nothing(cached: Decorate) -> None:

@@ -63,12 +63,32 @@ def test_classes_describe_themselves() -> None:
     assert _LRUCacheWrapper.__annotations__ == {}
 
 
+def test_wrapper_takes_one_parameter() -> None:
+    wrapper: typing.Any = _LRUCacheWrapper
+    with pytest.raises(TypeError):
+        wrapper[int, str]
+
+
+def test_the_type_variable_is_there() -> None:
+    from async_lru import _R  # noqa: PLC0415  # where missing, only this test fails
+
+    assert isinstance(_R, typing.TypeVar)
+    assert typing.get_args(_LRUCacheWrapper[_R]) == (_R,)
+
+
 @pytest.mark.parametrize("options", [{}, {"maxsize": 0}, {"maxsize": None}, {"maxsize": 3}])
 def test_signature_of_the_decorator(options: typing.Dict[str, typing.Any]) -> None:
     expected = options.get("maxsize", 128)
     function = alru_cache(**options)(identity.__wrapped__)
     assert function.cache_info().maxsize == expected
     assert function.cache_parameters()["maxsize"] == expected
+
+
+def test_options_that_are_given_by_name() -> None:
+    decorator: typing.Any = alru_cache
+    with pytest.raises(TypeError, match="positional"):
+        decorator(128, False, 5)
+    decorator(128, False, ttl=None, jitter=None, key=None)(identity.__wrapped__)
 
 
 async def test_positional_options() -> None:

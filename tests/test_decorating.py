@@ -18,7 +18,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .conftest import Decorate
+from .helpers import Decorate, collect
 
 
 def versioned(function: Any) -> Any:
@@ -111,6 +111,8 @@ async def test_partials() -> None:
     assert await alru_cache(functools.partial(two, 1))(2) == (1, 2)
     nested = functools.partial(functools.partial(two, 1), 2)
     assert await alru_cache(nested)() == (1, 2)
+    assert await alru_cache(functools.partial(nested))() == (1, 2)
+    assert await alru_cache(functools.partial(Box("a")._plain, 1))(2) == ("a", 1, 2)
 
 
 async def test_bound_method() -> None:
@@ -259,6 +261,38 @@ def test_bad_options(options: Any, error: Type[Exception], message: str) -> None
         alru_cache(two, **options)
 
 
+@pytest.mark.parametrize("maxsize", [1.5, "100"])
+def test_a_maxsize_that_is_none_says_so(maxsize: Any) -> None:
+    with pytest.raises(NotImplementedError, match="decorating is not supported") as caught:
+        alru_cache(maxsize=maxsize)
+    assert "maxsize" in str(caught.value)
+    assert "int or None" in str(caught.value)
+
+
+class AsyncCall:
+    """Its instances are called as a coroutine function is."""
+
+    async def __call__(self, *args: object) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("option", ["key", "ttl"])
+@pytest.mark.parametrize(
+    "function",
+    [two, functools.partial(two, 1), AsyncCall()],
+    ids=["function", "partial", "object"],
+)
+def test_a_coroutine_function_is_neither_key_nor_ttl(option: str, function: Any) -> None:
+    with pytest.raises(TypeError, match=option):
+        alru_cache(two, **{option: function})
+
+
+@pytest.mark.parametrize("options", [{"ttl": 10**400}, {"ttl": 1, "jitter": 10**400}])
+def test_a_number_too_large_for_a_float(options: Any) -> None:
+    with pytest.raises(ValueError, match=list(options)[-1]):
+        alru_cache(two, **options)
+
+
 def test_any_real_number_is_seconds() -> None:
     half: Any = Fraction(1, 2)
     alru_cache(two, ttl=half, jitter=0)
@@ -277,6 +311,7 @@ def test_attributes_are_kept() -> None:
     for name in "__name__", "__qualname__", "__doc__", "__module__", "__annotations__":
         assert getattr(documented, name) == getattr(function, name)
     assert documented.version == 1
+    assert alru_cache(two).__wrapped__ is two
     assert inspect.signature(documented) == inspect.signature(function)
     assert typing.get_type_hints(documented) == typing.get_type_hints(function)
 
@@ -341,10 +376,11 @@ def test_methods_of_equal_instances_differ() -> None:
 
 def test_is_a_coroutine_function() -> None:
     for function in documented, Box("a").method, Box.class_inside:
-        if sys.version_info < (3, 14):
-            assert asyncio.iscoroutinefunction(function)
-        if sys.version_info >= (3, 12):
-            assert inspect.iscoroutinefunction(function)
+        for it in function, function.__call__:  # the latter is what frameworks ask of it
+            if sys.version_info < (3, 14):
+                assert asyncio.iscoroutinefunction(it)
+            if sys.version_info >= (3, 12):
+                assert inspect.iscoroutinefunction(it)
 
 
 def test_can_be_given_attributes_and_weak_references() -> None:
@@ -354,7 +390,57 @@ def test_can_be_given_attributes_and_weak_references() -> None:
     reference = weakref.ref(function)
     assert reference() is function
     del function
+    collect()
     assert reference() is None
+
+
+def test_a_bound_method_can_be_weakly_referenced() -> None:
+    method = Box("a").method
+    reference = weakref.ref(method)
+    assert reference() is method
+    del method
+    collect()
+    assert reference() is None
+
+
+def names_of_ours() -> List[str]:
+    """All that a decorated function has beside ``cache_*`` and what any object has."""
+    names = {*dir(alru_cache(two)), "_cache", "_loops", "_typed", "_key", "_function", "name"}
+    return sorted(name for name in names if "__" not in name and not name.startswith("cache_"))
+
+
+async def test_attributes_of_the_function_are_seen_whatever_their_names(
+    cached: Decorate,
+) -> None:
+    async def function(x: int) -> int:
+        return x
+
+    for name in names_of_ours():
+        setattr(function, name, "its own " + name)
+    wrapped = cached(function)
+    for name in names_of_ours():
+        assert getattr(wrapped, name) == "its own " + name
+    method = wrapped.__get__(1)
+    assert method._typed == "its own _typed"
+    assert [await wrapped(1), await wrapped(1)] == [1, 1]
+    assert await method() == 1
+    assert wrapped.cache_info() == (2, 1, 128, 1)
+
+
+async def test_any_attribute_can_be_set(cached: Decorate) -> None:
+    wrapped = cached(two, ttl=100)
+    await wrapped(1, 2)
+    for name in names_of_ours():
+        setattr(wrapped, name, {})
+        assert getattr(wrapped, name) == {}
+    assert await wrapped(1, 2) == (1, 2)
+    assert wrapped.cache_info() == (1, 1, 128, 1)
+    assert wrapped.cache_contains(1, 2)
+    assert wrapped.cache_invalidate(1, 2)
+    assert "two" in repr(wrapped)
+    for name in names_of_ours():
+        delattr(wrapped, name)
+    assert await wrapped(1, 2) == (1, 2)
 
 
 def test_repr_names_the_function() -> None:
@@ -368,9 +454,82 @@ def test_pickles_and_copies_by_reference() -> None:
     assert copy.deepcopy({"x": documented}) == {"x": documented}
 
 
-def test_method_copies_as_a_bound_method() -> None:
-    method = Box("a").method
-    assert copy.copy(method) == method
+class Shop:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def plain(self, day: str = "") -> Tuple[str, str]:
+        return self.name, day
+
+    @alru_cache
+    async def hours(self, day: str = "") -> Tuple[str, str]:
+        return self.name, day
+
+
+async def test_method_copies_as_a_bound_method() -> None:
+    methods: List[Any] = [Shop("corner").plain, Shop("corner").hours]
+    for method in methods:
+        assert copy.copy(method) == method
+        copies: List[Any] = [copy.deepcopy({"x": method})["x"]]
+        copies += [
+            pickle.loads(pickle.dumps(method, protocol))
+            for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+        ]
+        for other in copies:
+            assert type(other) is type(method)
+            assert isinstance(other.__self__, Shop)
+            assert other.__self__ is not method.__self__
+            assert await other("Monday") == ("corner", "Monday")
+    Shop.hours.cache_clear()
+
+
+async def test_a_deep_copy_keeps_to_its_memo() -> None:
+    shop = Shop("corner")
+    copied: Any = copy.deepcopy([shop, shop.hours])
+    assert copied[1].__self__ is copied[0]
+
+
+async def test_a_bound_method_is_not_bound_anew() -> None:
+    class Stall:
+        async def plain(self, *args: Any) -> Any:
+            return self, args
+
+        hours = alru_cache(plain)
+
+    stall: Any = Stall()
+
+    class Chain:
+        plain = stall.plain
+        hours = stall.hours
+        partial_plain = functools.partialmethod(stall.plain, "Monday")
+        partial_hours = functools.partialmethod(stall.hours, "Monday")
+
+    chain: Any = Chain()
+    assert await chain.plain(1) == await chain.hours(1) == (stall, (1,))
+    assert await chain.partial_plain() == await chain.partial_hours()
+
+
+class Countable(type):
+    """Makes classes that are falsy, as an empty registry is."""
+
+    def __len__(cls) -> int:
+        return 0
+
+
+async def test_a_classmethod_gets_its_class_though_it_is_falsy(cached: Decorate) -> None:
+    async def load(cls: Any) -> Any:
+        return cls
+
+    class Models(metaclass=Countable):
+        loads = cached(classmethod(load))
+
+    class Others(Models): ...
+
+    assert not bool(Models)
+    for cls in Models, Others:
+        assert await cls.loads() is cls
+        assert await cls().loads() is cls
+    assert Models.loads.cache_info().currsize == 2
 
 
 async def test_call_is_a_coroutine() -> None:

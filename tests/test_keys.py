@@ -1,11 +1,12 @@
 """Contract 3: keys."""
 
+import sys
 from collections.abc import Hashable
 from typing import Any, Tuple
 
 import pytest
 
-from .conftest import Decorate
+from .helpers import Decorate
 
 
 class Counter:
@@ -146,6 +147,19 @@ async def test_unhashable_changes_nothing(
         await function(*args, **kwargs)
     assert function.cache_info() == before
     assert counter.calls == used
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="notes are new in 3.11")
+@pytest.mark.parametrize(("options", "args", "kwargs"), UNHASHABLE)
+async def test_the_note_on_an_unhashable_argument(
+    counter: Counter, cached: Decorate, options: Any, args: Any, kwargs: Any
+) -> None:
+    function = cached(counter.call, **options)
+    with pytest.raises(TypeError, match="unhashable") as caught:
+        await function(*args, **kwargs)
+    (note,) = vars(caught.value)["__notes__"]
+    assert "Counter.call" in note
+    assert "key=" in note
 
 
 async def test_no_argument_name_is_taken(counter: Counter, cached: Decorate) -> None:

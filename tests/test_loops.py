@@ -2,62 +2,28 @@
 
 import asyncio
 import gc
+import os
 import threading
 import time
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, List
 
 import pytest
 
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
-from .conftest import timers
-
-
-class Worker:
-    """An event loop that runs in a thread of its own, taking one job at a time."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever)
-        self.thread.start()
-
-    def start(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-
-    def run(self, coroutine: Any) -> Any:
-        return self.start(coroutine).result(5)
-
-    def call(self, function: Callable[[], Any]) -> Any:
-        async def call() -> Any:
-            return function()
-
-        return self.run(call())
-
-    def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
-
-
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.stop()
-
-
-@pytest.fixture
-def another() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.stop()
-
-
-async def this_loop(x: int = 0) -> asyncio.AbstractEventLoop:
-    return asyncio.get_running_loop()
+from .helpers import (
+    PYPY,
+    Decorate,
+    Worker,
+    collect,
+    run_program,
+    this_loop,
+    timers,
+    turns,
+)
 
 
 def test_each_loop_has_its_own_results(worker: Worker, another: Worker) -> None:
@@ -152,11 +118,17 @@ def test_a_key_that_meddles_when_compared(worker: Worker) -> None:
     job = worker.start(block())
     busy.wait(5)
     assert function.cache_invalidate(Key())
-    while others:
+    for _ in range(5):  # whatever compares it
+        assert not function.cache_contains(Key())
         function.cache_info()
-    assert function.cache_info() == (0, 5, 128, 0)
+    assert function.cache_info() == (0, 5, 128, len(others))
     free.set()
     job.result(5)
+    left = len(others)
+    others.clear()
+    assert function.cache_info() == (0, 5, 128, left)
+    for x in 1, 2, 3, 4:
+        function.cache_invalidate(x)
     assert function.cache_info() == (0, 5, 128, 0)
 
 
@@ -275,6 +247,7 @@ def test_works_without_a_running_loop() -> None:
     assert len(timers(loop)) == 1
     assert function.cache_contains(2)
     function.cache_clear()
+    loop.run_until_complete(turns())
     assert timers(loop) == []
     for x in range(5):
         loop.run_until_complete(function(x))
@@ -301,7 +274,6 @@ def test_a_stopped_loop_of_another_thread_is_left_to_it(there: bool) -> None:
         assert other(function.cache_invalidate, 1)
         other(function.cache_clear)
         assert function.cache_info() == (0, 0, 128, 0)
-        assert len(timers(loop)) == 1  # it is not for this thread to touch
         its(loop.run_until_complete, asyncio.sleep(0))
         assert timers(loop) == []
     loop.close()
@@ -334,10 +306,12 @@ def test_a_closed_loop_is_let_go_with_one_warning() -> None:
     async def main() -> Any:
         return await function(2)
 
-    with pytest.warns(AlruCacheLoopResetWarning, match="this_loop") as caught:
+    with pytest.warns(AlruCacheLoopResetWarning, match="event loop change") as caught:
         asyncio.run(main())
     assert [warning.filename for warning in caught] == [__file__]
+    assert "this_loop" in str(caught[0].message)
     gc.collect()
+    collect()
     assert reference() is None
     assert function.cache_info() == (0, 1, 128, 1)
     with warnings.catch_warnings(record=True) as again:
@@ -359,6 +333,254 @@ def test_no_warning_where_nothing_is_lost() -> None:
     asyncio.run(function(1))
     function.cache_clear()
     asyncio.run(function(1))  # warnings are errors here
+
+
+def test_no_warning_where_it_had_been_closed() -> None:
+    function: Any = alru_cache(this_loop)
+
+    async def main() -> None:
+        await function(1)
+        await function.cache_close()
+
+    asyncio.run(main())
+    assert function.cache_info() == (0, 1, 128, 1)
+    asyncio.run(function(2))  # warnings are errors here
+    assert function.cache_info() == (0, 1, 128, 1)
+
+
+def test_a_closed_loop_is_discarded_only_by_a_new_one(worker: Worker) -> None:
+    """Not by a loop that has called before, nor by looking."""
+    function: Any = alru_cache(this_loop)
+    worker.run(function(1))
+    asyncio.run(this_loop())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        asyncio.run(function(2))
+    worker.run(function(1))
+    function.cache_invalidate(3)
+    assert function.cache_contains(2)
+    assert function.cache_info() == (1, 2, 128, 2)
+
+
+Loop: Any = asyncio.SelectorEventLoop
+
+
+class Watchful(Loop):  # type: ignore[misc]
+    """Notes down what other threads do to it, past ``call_soon_threadsafe``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner = threading.get_ident()
+        self.touched: List[str] = []
+
+    def note(self, what: str) -> None:
+        if threading.get_ident() != self.owner:
+            self.touched.append(what)
+
+    def call_soon(self, *args: Any, **kwargs: Any) -> Any:
+        self.note("call_soon")
+        return super().call_soon(*args, **kwargs)
+
+    def call_at(self, *args: Any, **kwargs: Any) -> Any:
+        self.note("call_at")
+        return super().call_at(*args, **kwargs)
+
+    def create_task(self, *args: Any, **kwargs: Any) -> Any:
+        self.note("create_task")
+        return super().create_task(*args, **kwargs)
+
+    def _timer_handle_cancelled(self, handle: Any) -> None:
+        self.note("a timer is cancelled")
+        super()._timer_handle_cancelled(handle)
+
+
+def in_another_thread(function: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result(10)
+
+
+@pytest.mark.parametrize("how", ["invalidate", "clear", "look", "let go"])
+def test_another_running_loop_is_touched_only_as_it_may_be(how: str) -> None:
+    async def work(x: int) -> int:
+        if x == 1:
+            await asyncio.Event().wait()
+        return x
+
+    function: Any = alru_cache(ttl=1000)(work)
+    callers: List[Any] = []
+
+    meddle: Any = {
+        "invalidate": lambda: [function.cache_invalidate(x) for x in range(4)],
+        "clear": function.cache_clear,
+        "look": lambda: (
+            function.cache_info(),
+            function.cache_parameters(),
+            function.cache_contains(1),
+        ),
+        "let go": lambda: callers.pop().close(),
+    }
+
+    async def main() -> None:
+        for x in 0, 2:
+            await function(x)
+        callers.append(function(1))
+        callers[0].send(None)
+        await turns()
+        in_another_thread(meddle[how])
+        assert loop.touched == []
+        await turns()
+        assert loop.touched == []
+        assert len(timers(loop)) == (how in ("look", "let go"))
+        assert function.cache_parameters()["tasks"] == (how != "let go")
+        await function.cache_close()
+
+    loop = Watchful()
+    loop.run_until_complete(main())
+    if callers:
+        callers.pop().close()
+    loop.close()
+
+
+class Gated:
+    """A key whose comparison, or whose end, takes until the test says."""
+
+    def __init__(self) -> None:
+        self.armed = ""
+        self.busy, self.free = threading.Event(), threading.Event()
+
+    def pause(self, where: str) -> None:
+        if self.armed == where:
+            self.armed = ""
+            self.busy.set()
+            if threading.current_thread() is not threading.main_thread():
+                assert self.free.wait(10)  # free-threaded, the main thread may be the one
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        self.pause("eq")
+        return isinstance(other, (Gated, LikeGated))
+
+    def __del__(self) -> None:
+        self.pause("del")
+
+
+class LikeGated:
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (Gated, LikeGated))
+
+
+@pytest.mark.parametrize(
+    ("where", "step"),
+    [
+        ("eq", "contains"),
+        ("eq", "invalidate"),
+        ("eq", "call"),
+        ("del", "invalidate"),
+        ("del", "clear"),
+    ],
+)
+def test_no_lock_is_held_where_a_key_takes_its_time(
+    worker: Worker, where: str, step: str
+) -> None:
+    function: Any = alru_cache(this_loop)
+    key = Gated()
+    busy, free = key.busy, key.free
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(function(key))
+    worker.run(function(1))
+    key.armed = where
+    del key
+    like = LikeGated()
+
+    def slow() -> None:
+        if step == "contains":
+            function.cache_contains(like)
+        elif step == "clear":
+            function.cache_clear()
+            loop.run_until_complete(turns())
+        elif step == "invalidate":
+            function.cache_invalidate(like)
+            loop.run_until_complete(turns())
+        else:
+            loop.run_until_complete(function(like))
+        if PYPY:
+            collect()
+        busy.set()  # where nothing was compared, or ended
+
+    slow_thread = threading.Thread(target=slow)
+    slow_thread.start()
+    try:
+        assert busy.wait(10)
+
+        def others() -> None:
+            function.cache_info()
+            function.cache_parameters()
+            function.cache_contains(1)
+            function.cache_invalidate(2)
+            asyncio.run(asyncio.wait_for(function(3), 5))
+            worker.run(function(1))
+            function.cache_invalidate(1)
+            function.cache_clear()
+
+        in_another_thread(others)
+    finally:
+        free.set()
+        slow_thread.join()
+    loop.run_until_complete(turns())
+    loop.close()
+
+
+@pytest.mark.parametrize("step", ["invalidate", "clear", "evict", "fail", "cancel"])
+async def test_a_key_that_cannot_be_compared_does_not_stop_the_cache(
+    cached: Decorate, step: str
+) -> None:
+    class Fickle:
+        failing = False
+
+        def __hash__(self) -> int:
+            return hash("fickle")
+
+        def __eq__(self, other: object) -> bool:
+            if Fickle.failing:
+                raise ValueError("fickle")
+            return isinstance(other, Fickle)
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    gate = asyncio.Event()
+
+    async def work(x: object) -> object:
+        if isinstance(x, Fickle) and step in ("fail", "cancel"):
+            await gate.wait()
+            raise OSError
+        return x
+
+    function = cached(work, maxsize=2, ttl=1000)
+    caller = asyncio.ensure_future(function(Fickle()))
+    steps: Any = {"clear": function.cache_clear, "cancel": caller.cancel}
+    await turns()
+    if step == "invalidate":
+        function.cache_invalidate(Fickle())
+    Fickle.failing = True
+    steps.get(step, gate.set)()
+    gate.set()
+    await turns()
+    for x in 1, 2, 3, 3:
+        assert await function(x) == x
+    Fickle.failing = False
+    await asyncio.wait([caller], timeout=1)
+    assert caller.cancelled() or caller.exception() or caller.result()
+    assert function.cache_info().currsize <= 2
+    for x in 4, 5:
+        assert await function(x) == x
+    hits = function.cache_info().hits
+    assert await function(5) == 5
+    assert function.cache_info().hits == hits + 1
+    assert function.cache_parameters()["tasks"] == 0
 
 
 def test_the_warning_as_an_error_leaves_a_working_cache() -> None:
@@ -397,3 +619,52 @@ async def test_no_loop_no_call() -> None:
     thread.start()
     thread.join()
     assert function.cache_info() == (0, 1, 128, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("running", [False, True])
+def test_a_child_process_after_a_fork(running: bool) -> None:
+    result = run_program(f"""
+        import asyncio, os, warnings
+        from async_lru import alru_cache
+
+        @alru_cache(ttl=1000)
+        async def function(x): return x
+
+        def fork():
+            pid = os.fork()
+            if pid:
+                return os.waitpid(pid, 0)[1]
+            try:
+                if {running}:
+                    assert function.cache_contains(1)
+                    function.cache_invalidate(1)
+                    asyncio.events._set_running_loop(None)
+                assert not function.cache_contains(2)
+                function.cache_clear()
+                warnings.simplefilter("ignore")
+                assert asyncio.run(child()) == [1, 1, 2]
+                assert function.cache_info()[:2] == (1, 2)
+            except BaseException as error:
+                print(repr(error), flush=True)
+            finally:
+                os._exit(0)
+
+        async def child():
+            found = [await function(1), await function(1), await function(2)]
+            await function.cache_close()
+            return found
+
+        async def main():
+            assert await function(1) == 1
+            if {running}:
+                fork()
+                assert await function(1) == 1
+                assert function.cache_info()[:2] == (1, 1)
+                await function.cache_close()
+
+        asyncio.run(main())
+        if not {running}:
+            fork()
+    """)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -10,8 +10,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .conftest import Decorate, Source, timers, turns
-from .test_model import clock_loop
+from .helpers import Decorate, Source, clock_loop, timers, turns
 
 
 async def now() -> float:
@@ -171,15 +170,15 @@ async def test_no_timer_outlives_its_entry(cached: Decorate, how: str) -> None:
     elif how == "invalidate":
         function.cache_invalidate(1)
     elif how == "evict":
-        (old,) = timers(loop)
         await function(2)
-        assert old.cancelled()
+        assert len(timers(loop)) == 1
         function.cache_clear()
     elif how == "close":
         await function.cache_close()
         assert function.cache_info().currsize == 1
     else:
         await asyncio.sleep(0.1)
+    await asyncio.sleep(0)  # the loop has turned
     assert timers(loop) == []
 
 
@@ -195,6 +194,7 @@ async def test_one_timer_for_all(cached: Decorate) -> None:
     for x in range(10):
         assert len(timers(loop)) == 1
         function.cache_invalidate(x)
+    await asyncio.sleep(0)
     assert timers(loop) == []
 
 
@@ -250,7 +250,7 @@ def test_a_timer_may_be_early_by_the_clocks_resolution() -> None:
         loop.run_until_complete(main())
 
 
-async def test_one_that_cannot_be_removed_does_not_hold_up_the_others(
+async def test_one_that_cannot_be_compared_does_not_hold_up_the_others(
     source: Source, cached: Decorate
 ) -> None:
     class Key:
@@ -277,12 +277,16 @@ async def test_one_that_cannot_be_removed_does_not_hold_up_the_others(
     await turns()
     key.broken = True  # to remove 1 is to compare it with this, which is in its way
     await asyncio.sleep(0.1)
-    assert errors == ["cannot be compared"]
+    assert set(errors) <= {"cannot be compared"}
     key.broken = False
-    assert [function.cache_contains(x) for x in (key, 1, 2)] == [True, False, False]
-    assert function.cache_info().currsize == 2
-    source.works[0].set_result(None)
-    await asyncio.gather(*callers)
+    assert [function.cache_contains(x) for x in (1, 2)] == [False, False]
+    source.works[0].set_result("x")
+    assert (await asyncio.gather(*callers))[0] == "x"
+    for x in 1, 2:  # it keeps serving
+        caller = asyncio.ensure_future(function(x))
+        await turns()
+        source.works[-1].set_result("y")
+        assert await caller == await function(x) == "y"
 
 
 def test_uvloop() -> None:
