@@ -10,13 +10,14 @@ that does not compile counts for nothing. Each of two processes works on a copy 
 import argparse
 import os
 import pathlib
+import resource
 import shutil
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from difflib import ndiff
-from typing import Any, Iterator, List, Set, Tuple
+from typing import Any, Iterator, List, Tuple
 
 from cosmic_ray import plugins
 from cosmic_ray.commands.init import init
@@ -33,6 +34,7 @@ TESTS = (
     " --ignore tests/test_soak.py --ignore tests/test_examples.py"
 )
 PROCESSES = 2
+MEMORY = 4 << 30  # bytes, for one that grows and grows
 
 
 def mutants(module: pathlib.Path, folder: str) -> Iterator[Tuple[str, str]]:
@@ -72,6 +74,7 @@ def enter_copy(folder: str) -> None:
     shutil.copytree(ROOT, copy, ignore=ignore, dirs_exist_ok=True)
     os.chdir(copy)
     os.environ["PYTHONPATH"] = copy
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def survives(name: str, source: str, timeout: float) -> bool:
@@ -89,7 +92,7 @@ def main(names: List[str]) -> int:
     modules = [ROOT / "async_lru" / f"{name}.py" for name in names]
     modules = modules or sorted(ROOT.glob("async_lru/*.py"))
     known = {line for line in KNOWN.read_text().splitlines() if line and line[0] != "#"}
-    survivors: Set[str] = set()
+    survivors: List[str] = []
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(
         PROCESSES, initializer=enter_copy, initargs=(folder,)
     ) as pool:
@@ -105,15 +108,15 @@ def main(names: List[str]) -> int:
         print(f"{len(runs)} mutants, at most {timeout:.0f} s for each", flush=True)
         for run in as_completed(runs):
             if run.result():
-                survivors.add(runs[run])
+                survivors.append(runs[run])
                 if runs[run] not in known:
                     print(runs[run], flush=True)
     seconds = time.monotonic() - start
     gone = {line for line in known if line.partition(".")[0] in {m.stem for m in modules}}
-    for line in sorted(gone - survivors):
+    for line in sorted(gone.difference(survivors)):
         print(f"to be taken out of {KNOWN.name}: {line}")
-    news, same = len(survivors - known), len(survivors & known)
-    others = len(runs) - same
+    same = sum(line in known for line in survivors)
+    others, news = len(runs) - same, len(survivors) - same
     print(
         f"{len(runs)} mutants in {seconds / 60:.0f} min: {same} as good as the original;"
         f" of the {others} others {others - news} noticed, {news} not"
