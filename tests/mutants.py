@@ -30,7 +30,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 KNOWN = ROOT / "tests" / "mutants.txt"
 # Those left out start processes, or only repeat the others for long.
 TESTS = (
-    f"{sys.executable} -m pytest -x -q -p no:randomly -p no:cacheprovider"
+    f"{sys.executable} -m pytest -x -q -p no:randomly --failed-first"
     " --ignore tests/test_soak.py --ignore tests/test_examples.py"
 )
 PROCESSES = 2
