@@ -3,11 +3,11 @@
 
 PYTHON ?= python3
 BIN = .venv/bin
-VERSION := $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0])')
+VERSION := $(shell $(PYTHON) -c 'import re, sys; print(re.sub(r"\W+", "-", sys.version))')
 VENV = .venv/made-by-python-$(VERSION)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test soak bench lint all
+.PHONY: help demo test soak mutants bench lint docs all tools
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,14 +22,22 @@ test: .venv/test  ## run the suite, with coverage
 soak: .venv/soak  ## two minutes of traffic: memory, timers, counters
 	$(BIN)/python -m tests.soak
 
-bench: .venv/bench  ## compare the speed with that of other caches
-	$(BIN)/python -m benchmarks.compare
+mutants: .venv/mutants  ## change the library, see if a test notices; MODULES="_cache _keys" are some
+	$(BIN)/python -m tests.mutants $(MODULES)
+
+bench: .venv/bench  ## compare the speed with that of other caches; WRITE=1 puts it in the README
+	$(BIN)/python -m benchmarks.compare $(if $(WRITE),--write)
 
 lint: .venv/tox  ## check style and types
 	$(BIN)/tox -e lint
 
-all: .venv/tox  ## the suite on every Python found, lint, and the built package
+docs: .venv/tox  ## build the site
+	$(BIN)/tox -e docs
+
+all: .venv/tox  ## the suite on every Python found, lint, the site, and the built package
 	$(BIN)/tox
+
+tools: .venv/tools  ## put into .venv/bin what CONTRIBUTING.rst names
 
 $(VENV):
 	$(PYTHON) -m venv --clear .venv

@@ -1,6 +1,8 @@
-"""Our cache beside those a user could pick instead: the table and the plot in README.rst.
+"""Our cache beside those a user could pick instead: the tables and the plot in README.rst.
 
-    python -m benchmarks.compare [--rounds 51]
+    python -m benchmarks.compare [--rounds 51] [--write]
+
+It writes to a new folder; with ``--write`` to the table of its Python in README.rst.
 
 Every cache does the same work in one process. A round is a bare await and right after it each
 of the caches, in random order, so that a slow moment of the machine, and the garbage that one
@@ -14,6 +16,7 @@ import pathlib
 import platform
 import random
 import statistics
+import tempfile
 import textwrap
 import time
 from typing import Any, Dict, List, Tuple
@@ -23,11 +26,13 @@ from matplotlib import pyplot
 
 import async_lru
 
-from .peers import OURS, PEERS, identity, load_all, plain
+from .peers import OURS, PEERS, ROOT, identity, load_all, plain
 
-ROOT = pathlib.Path(__file__).parent.parent
 FACTS = "10 callers at once run it", "if the first is cancelled, the second"
-START, END = ".. The table starts here.", ".. The table ends here."
+VERSION = platform.python_version()
+PYTHON = f"{platform.python_implementation()} {VERSION.rpartition('.')[0]}"
+START, END = f".. The table of {PYTHON} starts here.", f".. The table of {PYTHON} ends here."
+PICTURED = "CPython 3.13"  # in comparison.svg
 
 
 async def hits(function: Any, turn: int) -> None:
@@ -126,23 +131,25 @@ def table(names: List[str], took: Dict[Any, float], facts: Dict[str, List[str]])
     return "\n".join([rule, head, rule, *body, rule])
 
 
-def plot(names: List[str], took: Dict[Any, float]) -> None:
+def plot(names: List[str], took: Dict[Any, float], file: pathlib.Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "async_lru"  # the same figures give the same file
-    figure, axes = pyplot.subplots(1, len(CASES), figsize=(13, 3.2), sharey=True)
+    mpl.rcParams["svg.fonttype"] = "none"  # text stays text
+    # As narrow as a phone, on one scale: it begins at a bare await.
+    figure, axes = pyplot.subplots(len(CASES), 1, figsize=(5.4, 10), sharex=True)
     bottom_up = list(reversed(names))
+    colors = ["#c33" if name == OURS else "#89a" for name in bottom_up]
     for axis, title in zip(axes, CASES):
-        values = [took.get((name, title), 0) for name in bottom_up]
-        bars = axis.barh(
-            bottom_up, values, color=["#c33" if n == OURS else "#89a" for n in bottom_up]
-        )
-        axis.bar_label(bars, [f"{v:.1f}" if v else "-" for v in values], padding=2, fontsize=8)
-        axis.set_title(title, fontsize=10)
-        axis.set_xlim(0, max(values) * 1.3)
+        values = [took.get((name, title), 1) for name in bottom_up]
+        bars = axis.barh(bottom_up, [value - 1 for value in values], left=1, color=colors)
+        axis.bar_label(bars, [f"{v:.1f}" if v > 1 else "no ttl" for v in values], padding=2)
+        axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
+        axis.set_xscale("log")
+        axis.set_xlim(1, 1000)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
-    figure.suptitle("A call, in multiples of a bare await: less is better")
+    axes[-1].set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
+    axes[-1].set_xlabel("times a bare await, on a logarithmic scale: less is better")
     figure.tight_layout()
-    figure.savefig(ROOT / "benchmarks" / "comparison.svg", metadata={"Date": None})
+    figure.savefig(file, metadata={"Date": None})
 
 
 def write_readme(text: str) -> None:
@@ -152,7 +159,7 @@ def write_readme(text: str) -> None:
     readme.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
 
 
-async def main(rounds: int) -> None:
+async def main(rounds: int, write: bool) -> None:
     modules = {OURS: async_lru, **load_all()}
     functions: Dict[Tuple[str, str], Any] = {}
     facts: Dict[str, List[str]] = {}
@@ -170,7 +177,7 @@ async def main(rounds: int) -> None:
     took = await measure(functions, rounds)
     names = list(modules)
     about = (
-        f"``make bench`` on {datetime.date.today()}: CPython {platform.python_version()},"  # noqa: DTZ011
+        f"``make bench`` on {datetime.date.today()}: {PYTHON.partition(' ')[0]} {VERSION},"  # noqa: DTZ011
         f" {platform.system()} {platform.machine()}, medians of {rounds} rounds. A bare await"
         f" took {took['bare']:.0f} ns, a hit of ``functools.lru_cache`` on a plain function"
         f" {took['functools']:.0f} ns. Versions: "
@@ -181,11 +188,24 @@ async def main(rounds: int) -> None:
     about = textwrap.fill(f"{about}{versions}.", 95, break_on_hyphens=False)
     text = f"{table(names, took, facts)}\n\n{about}"
     print(text)
-    write_readme(text)
-    plot(names, took)
+    if write:
+        write_readme(text)
+        written = [ROOT / "README.rst"]
+    else:
+        written = [pathlib.Path(tempfile.mkdtemp(prefix="async_lru-")) / "table.rst"]
+        written[0].write_text(f"{text}\n")
+    if not write or PYTHON == PICTURED:
+        folder = ROOT / "benchmarks" if write else written[0].parent
+        written.append(folder / "comparison.svg")
+        plot(names, took, written[-1])
+    print("\nWritten:", *written)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Compare async_lru with its peers.")
     parser.add_argument("--rounds", type=int, default=51)
-    asyncio.run(main(parser.parse_args().rounds))
+    parser.add_argument("--write", action="store_true", help="to README.rst, and the plot")
+    arguments = parser.parse_args()
+    if arguments.write and START not in (ROOT / "README.rst").read_text():
+        parser.error(f"README.rst has no place for it: {START}")
+    asyncio.run(main(arguments.rounds, arguments.write))

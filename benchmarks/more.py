@@ -1,6 +1,8 @@
 """Beside async-lru 2.4.0 where that runs: sizes, loops, a Zipf workload, garbage collection.
 
-python -m benchmarks.more [--loops]
+    python -m benchmarks.more [--loops]
+
+The loops are compared on PyPy as well, where there is a pypy3.
 """
 
 import argparse
@@ -9,6 +11,7 @@ import gc
 import importlib
 import platform
 import random
+import shutil
 import statistics
 import subprocess
 import time
@@ -17,7 +20,7 @@ from typing import Any, Callable, Dict, List
 
 import async_lru
 
-from .peers import NAMESAKE, OURS, PEERS, identity, load
+from .peers import NAMESAKE, OURS, PEERS, ROOT, identity, load
 
 ROUNDS = 25
 
@@ -114,7 +117,8 @@ def main(only_loops: bool) -> None:
         modules[NAMESAKE] = load(PEERS[NAMESAKE])
     except (subprocess.CalledProcessError, ImportError, TypeError):
         print("async-lru 2.4.0 does not run here")
-    print(f"CPython {platform.python_version()}; calls in multiples of a bare await")
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    print(f"{python}; calls in multiples of a bare await", flush=True)
     loops(modules)
     loop = asyncio.new_event_loop()
     for name, module in modules.items() if not only_loops else ():
@@ -123,6 +127,9 @@ def main(only_loops: bool) -> None:
         collection(loop, module)
         sizes(loop, module)
     loop.close()
+    pypy = shutil.which("pypy3")
+    if pypy and platform.python_implementation() != "PyPy":
+        subprocess.run([pypy, "-m", "benchmarks.more", "--loops"], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

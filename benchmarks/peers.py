@@ -10,7 +10,8 @@ import sys
 from datetime import timedelta
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
-SCRATCH = pathlib.Path(__file__).parent.parent / ".venv" / "peers"
+ROOT = pathlib.Path(__file__).parent.parent
+SCRATCH = ROOT / ".venv" / "peers" / str(sys.implementation.cache_tag)
 OURS = "async_lru"
 NAMESAKE = "async-lru 2.4.0"
 

@@ -68,6 +68,43 @@ def test_hit_of_a_bound_method(benchmark: Any, loop: Any) -> None:
     box.method.cache_clear()
 
 
+def test_hit_that_is_due(benchmark: Any, loop: Any) -> None:
+    """Between ``refresh`` and ``ttl``, while its refresh runs."""
+    first = True
+
+    async def once(x: int) -> int:
+        nonlocal first
+        if not first:
+            await asyncio.Event().wait()
+        first = False
+        return x
+
+    function: Any = alru_cache(ttl=3600, refresh=0)(once)  # new in 3.1
+
+    async def many() -> None:
+        for _ in range(1000):
+            await function(1)
+
+    run(benchmark, loop, many)
+    assert function.cache_parameters()["tasks"] == 1
+    loop.run_until_complete(function.cache_close())
+
+
+def test_hit_of_an_instances_own_cache(benchmark: Any, loop: Any) -> None:
+    class Own:
+        @alru_cache(per_instance=True)  # new in 3.1
+        async def method(self, x: int) -> int:
+            return x
+
+    own: Any = Own()
+
+    async def many() -> None:
+        for _ in range(1000):
+            await own.method(1)
+
+    run(benchmark, loop, many)
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 def test_miss(benchmark: Any, loop: Any, options: str) -> None:
     function: Any = alru_cache(**OPTIONS[options])(identity)

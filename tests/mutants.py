@@ -1,0 +1,130 @@
+"""Change the library in every small way that cosmic-ray knows, and see whether a test notices.
+
+    make mutants [MODULES="_cache _keys"]
+
+It prints each change that no test notices and that is not in ``mutants.txt``, as a line to put
+there, under its reason, if nothing could notice: if the changed library is as good. A change
+that does not compile counts for nothing. Each of two processes works on a copy of the tree.
+"""
+
+import argparse
+import os
+import pathlib
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from difflib import ndiff
+from typing import Any, Iterator, List, Tuple
+
+from cosmic_ray import plugins
+from cosmic_ray.commands.init import init
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.testing import run_tests
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import TestOutcome
+
+ROOT = pathlib.Path(__file__).parent.parent
+KNOWN = ROOT / "tests" / "mutants.txt"
+# Those left out start processes, or only repeat the others for long.
+TESTS = (
+    f"{sys.executable} -m pytest -x -q -p no:randomly --failed-first"
+    " --ignore tests/test_soak.py --ignore tests/test_examples.py"
+)
+PROCESSES = 2
+MEMORY = 4 << 30  # bytes, for one that grows and grows
+
+
+def mutants(module: pathlib.Path, folder: str) -> Iterator[Tuple[str, str]]:
+    """A module's: each as a line of ``mutants.txt``, and its source."""
+    source = module.read_text()
+    seen = {source}
+    with use_db(f"{folder}/{module.stem}.sqlite", WorkDB.Mode.create) as database:
+        init([module], database, {})
+        for item in database.work_items:
+            (change,) = item.mutations
+            operator = plugins.get_operator(change.operator_name)()
+            mutant: Any = mutate_code(source, operator, change.occurrence)
+            if mutant in seen or not compiles(mutant):
+                continue
+            seen.add(mutant)
+            lines = list(ndiff(source.splitlines(), mutant.splitlines()))
+            before, after = (
+                " ".join(line[2:].strip() for line in lines if line[0] == sign)
+                for sign in "-+"
+            )
+            where = f"{module.stem}.{change.definition_name or '(module)'}"
+            yield f"{where}: {before} => {after}", mutant
+
+
+def compiles(source: str) -> bool:
+    try:
+        compile(source, "a mutant", "exec")
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def enter_copy(folder: str) -> None:
+    """Go to a copy of the tree, and import from there."""
+    copy = tempfile.mkdtemp(dir=folder)
+    ignore = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT, copy, ignore=ignore, dirs_exist_ok=True)
+    os.chdir(copy)
+    os.environ["PYTHONPATH"] = copy
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def survives(name: str, source: str, timeout: float) -> bool:
+    module = pathlib.Path("async_lru", name)
+    original = module.read_text()
+    module.write_text(source)
+    try:
+        outcome, _ = run_tests(TESTS, timeout)
+    finally:
+        module.write_text(original)
+    return bool(outcome == TestOutcome.SURVIVED)
+
+
+def main(names: List[str]) -> int:
+    modules = [ROOT / "async_lru" / f"{name}.py" for name in names]
+    modules = modules or sorted(ROOT.glob("async_lru/*.py"))
+    known = {line for line in KNOWN.read_text().splitlines() if line and line[0] != "#"}
+    survivors: List[str] = []
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(
+        PROCESSES, initializer=enter_copy, initargs=(folder,)
+    ) as pool:
+        start = time.monotonic()
+        unchanged = modules[0].name, modules[0].read_text()
+        assert pool.submit(survives, *unchanged, 600).result(), "the suite fails as it is"
+        timeout = 10 + 3 * (time.monotonic() - start)  # two at once, and not all end
+        runs = {
+            pool.submit(survives, module.name, source, timeout): line
+            for module in modules
+            for line, source in mutants(module, folder)
+        }
+        print(f"{len(runs)} mutants, at most {timeout:.0f} s for each", flush=True)
+        for run in as_completed(runs):
+            if run.result():
+                survivors.append(runs[run])
+                if runs[run] not in known:
+                    print(runs[run], flush=True)
+    seconds = time.monotonic() - start
+    gone = {line for line in known if line.partition(".")[0] in {m.stem for m in modules}}
+    for line in sorted(gone.difference(survivors)):
+        print(f"to be taken out of {KNOWN.name}: {line}")
+    same = sum(line in known for line in survivors)
+    others, news = len(runs) - same, len(survivors) - same
+    print(
+        f"{len(runs)} mutants in {seconds / 60:.0f} min: {same} as good as the original;"
+        f" of the {others} others {others - news} noticed, {news} not"
+    )
+    return min(news, 1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Change the library; do the tests notice?")
+    parser.add_argument("modules", nargs="*", help="as _cache; all, if none is named")
+    sys.exit(main(parser.parse_args().modules))
