@@ -3,18 +3,18 @@
 from ._decorator import alru_cache
 from ._loops import AlruCacheLoopResetWarning, _CacheParameters
 from ._wrapper import (
+    _R,
     _LRUCacheWrapper,
     _LRUCacheWrapperInstanceMethod,
-    _R,
 )
 
 __version__ = "3.0.0"
 
 __all__ = (
+    "_R",
     "AlruCacheLoopResetWarning",
     "_CacheParameters",
     "_LRUCacheWrapper",
     "_LRUCacheWrapperInstanceMethod",
-    "_R",
     "alru_cache",
 )

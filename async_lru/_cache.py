@@ -3,13 +3,14 @@
 import math
 from collections import OrderedDict
 from functools import partial
+from time import monotonic
 from typing import Any, Callable, Dict, Hashable, Optional
 from weakref import ref
 
 from ._entry import EXPIRED, MISSING, Entry, InFlight
-from ._expiry import Expiry, monotonic
+from ._expiry import Expiry
 from ._loop import LoopRef
-from ._options import FOREVER, Lifetime
+from ._options import Lifetime
 
 
 class Cache:
@@ -152,10 +153,9 @@ class Cache:
         if type(removed) is not Entry:
             return
         self.empty(removed)
-        if removed.call is not None:
-            removed.call.waiters.pop(None, None)
-            if not removed.call.waiters:
-                self.abandoned[removed.call] = None
+        call = removed.call
+        if call is not None and call.waiters.pop(None, call) is None and not call.waiters:
+            self.abandoned[call] = None
 
     def empty(self, entry: Entry) -> None:
         """Let go of an entry's result, and of its place in the queue."""
@@ -180,7 +180,7 @@ class Cache:
             self.expiry.set_timer()
 
 
-def _expire(reference: "ref[Cache]") -> None:
+def _expire(reference: Callable[[], Optional[Cache]]) -> None:
     cache = reference()
     if cache is not None:
         cache.expire()

@@ -1,16 +1,16 @@
 """A call in flight: what its task awaits, what its callers await, and who waits for whom."""
 
 import asyncio
+import contextlib
 import operator
 from asyncio import Future, current_task, get_running_loop
-from collections.abc import Coroutine
 from time import monotonic
 from types import CoroutineType, TracebackType
-from typing import Any, Awaitable, Dict, Hashable, Iterator, List, Optional, Set, Tuple, cast
+from typing import Any, Awaitable, Dict, Hashable, Iterator, List, Optional, Set, Tuple
 from weakref import ref
 
 from ._cache import Cache
-from ._entry import EXPIRED, MISSING, Entry
+from ._entry import EXPIRED, MISSING, Entry, InFlight, Waiters
 from ._state import State
 
 # asyncio's call graph. Below 3.14 there is none, and nothing is done.
@@ -20,12 +20,10 @@ _discard_from_call_graph: Any = getattr(
 )
 
 
-# By future, the task of a caller that waits. None: an entry waits for its refresh.
-Waiters = Dict[Optional["Future[Any]"], Optional["asyncio.Task[Any]"]]
 NOBODY: Waiters = {}
 
 
-class Call:
+class Call(InFlight):
     """The coroutine of a task: that of the function, whose outcome is taken in its last step.
 
     So the outcome is in the cache before anything else can run. Who looks at the task finds
@@ -36,26 +34,21 @@ class Call:
         "__weakref__",
         "awaits",
         "begun",
-        "cache",
         "closing",
         "coroutine",
-        "entry",
         "state",
         "task",
         "traceback",
         "unretrieved",
-        "waiters",
     )
 
     def __init__(
-        self, cache: Cache, entry: Entry, waiters: Waiters, args: Any, kwargs: Any
+        self, state: State, cache: Cache, entry: Entry, waiters: Waiters, awaitable: Any
     ) -> None:
-        # Held weakly: what is cleared is not kept by a call that takes its time.
+        self.state = state
         self.cache = cache.reference
         self.entry = entry
-        self.state: State = cache.owner()
         self.waiters = waiters
-        awaitable = self.state.function(*args, **kwargs)
         # Kept when it has ended: asyncio's log shows its name.
         self.coroutine: Any = (
             awaitable if type(awaitable) is CoroutineType else _coroutine(awaitable)
@@ -119,7 +112,7 @@ class Call:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.coroutine, name)
 
-    def end(self, outcome: BaseException) -> BaseException:
+    def end(self, outcome: Any) -> Any:
         """Take the outcome of the coroutine; return what the task is to end with."""
         if type(outcome) is StopIteration:
             outcome = self.store(outcome)
@@ -136,12 +129,12 @@ class Call:
             _discard_from_call_graph(task, waiters[waiter])
             try:
                 if returned:
-                    waiter.set_result(outcome.value)  # type: ignore[attr-defined]
+                    waiter.set_result(outcome.value)
                 elif isinstance(outcome, asyncio.CancelledError):
                     waiter.cancel()
                 else:
                     waiter.set_exception(outcome)
-                    waiter._log_traceback = False  # type: ignore[attr-defined]
+                    waiter._log_traceback = False
                     self.unretrieved[waiter] = task
             except asyncio.InvalidStateError:  # its caller has been cancelled
                 pass
@@ -163,7 +156,10 @@ class Call:
                     if state.holds(cache, entry):  # a ttl function may do anything
                         cache.store(entry, outcome.value, lifetime)
         except BaseException as error:  # noqa: BLE001  # of a ttl function, or a key
-            error.__context__ = None
+            first: Any = error
+            while first.__context__ not in (None, outcome):
+                first = first.__context__
+            first.__context__ = None  # that the function has returned is no part of it
             return error
         return outcome
 
@@ -179,15 +175,13 @@ class Call:
 
     def fail(self) -> None:
         """Remove the entry, unless what it has is good for a while: this was a refresh."""
-        entry, now, cache, refresh = (
-            self.entry,
-            monotonic(),
-            self.cache(),
-            self.state.options.refresh,
-        )
+        state, entry, cache = self.state, self.entry, self.cache()
+        if cache is None or not state.holds(cache, entry):
+            return
+        now, refresh = monotonic(), state.options.refresh
         if refresh is not None and now < entry.until:
             entry.deadline = min(now + refresh, entry.until)
-        elif cache is not None and self.state.holds(cache, entry):
+        else:
             cache.remove(entry)
 
     # How it starts and is cancelled.
@@ -198,7 +192,8 @@ class Call:
         self.entry.call = self
         state.running[self] = None
         try:
-            task = loop.create_task(self)
+            this: Any = self
+            task: Any = loop.create_task(this)
         except BaseException:
             self.coroutine.close()
             self.entry.call = None
@@ -206,7 +201,7 @@ class Call:
             raise
         # It is destroyed in flight only if its loop is closed too early. asyncio complains of
         # that for the caller's task, which is the user's.
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        task._log_destroy_pending = False
         if self.entry.call is self:
             self.task = task
         if by_factory:
@@ -214,6 +209,8 @@ class Call:
         # Of those who have found no task yet, to cancel or to wait for:
         if not self.waiters and self.entry.call is self:
             state.abandon(self)
+        if state.abandoned:  # an evicted refresh as well
+            state.retire()
         if state.closings:
             wake(state)
 
@@ -255,6 +252,7 @@ class Call:
 
     def leave(self, waiter: "Future[Any]") -> None:
         """Wait no more. From anywhere: a caller may be collected."""
+        self.unretrieved.pop(waiter, None)
         here = self.waiters.pop(waiter, None)
         _discard_from_call_graph(self.task, here)
         caller = call_of(here)
@@ -276,7 +274,9 @@ class Call:
         for call in self.chain():
             if call is caller:
                 through = f", through {', '.join(names)}" if names else ""
-                raise RuntimeError(f"{caller.state.name} awaits its own result{through}")
+                message = f"{caller.state.name} awaits its own result{through}"
+                del self, caller, call  # the exception keeps this frame
+                raise RuntimeError(message)
             if call.closing is not None:
                 _wake(call.closing)  # it is not to wait for what waits for it
             names.append(call.state.name)
@@ -288,61 +288,68 @@ def answer(
     """What a caller is to await that gets no plain hit, and the call that it waits for."""
     if found.until != EXPIRED and monotonic() < found.until:
         return refreshed(cache, found, args, kwargs)
-    here = current_task()
-    caller = call_of(here)
     # Each caller has a future of its own, with which it can leave.
     waiter: "Future[Any]" = Future()
-    call: Optional[Call] = found.call  # type: ignore[assignment]
-    if call is not None:
-        if caller is not None:
-            call.refuse_circle(caller)
-            caller.awaits = call
-        cache.hit(key)
-        call.waiters[waiter] = here
-        call.waiters.pop(None, None)  # a refresh that is joined is an ordinary call
-    else:
-        loop = get_running_loop()
-        by_factory = made_by_factory(loop)
-        if found is not MISSING:
-            cache.remove(found)  # it has expired, and its timer is late
-        entry = Entry(key)
-        call = Call(cache, entry, {waiter: here}, args, kwargs)
-        if caller is not None:
-            caller.awaits = call
-        cache.misses += 1
-        try:
-            if cache.maxsize:
-                cache.insert(entry)
-            call.start(loop, by_factory)
-        except BaseException:
-            cache.misses -= 1
-            cache.remove(entry)
-            raise
-    _add_to_call_graph(call.task, here)
-    return waiter, call
+    here = current_task()
+    caller = call_of(here)
+    call: Optional[Call] = found.call
+    try:
+        if call is not None:
+            if caller is not None:
+                call.refuse_circle(caller)
+                caller.awaits = call
+            cache.hit(key)
+            call.waiters[waiter] = here
+            call.waiters.pop(None, None)  # a refresh becomes an ordinary call
+        else:
+            state: State = cache.owner()
+            loop = get_running_loop()
+            by_factory = made_by_factory(loop)
+            awaitable = state.function(*args, **kwargs)
+            if found is not MISSING:
+                cache.remove(found)  # it has expired, and its timer is late
+            entry = Entry(key)
+            call = Call(state, cache, entry, {waiter: here}, awaitable)
+            if caller is not None:
+                caller.awaits = call
+            cache.misses += 1
+            try:
+                if cache.maxsize:
+                    cache.insert(entry)
+                call.start(loop, by_factory)
+            except BaseException:
+                cache.misses -= 1
+                cache.remove(entry)
+                raise
+        _add_to_call_graph(call.task, here)
+        return waiter, call
+    finally:
+        del found, here, caller, call  # an exception keeps this frame
 
 
 def refreshed(
     cache: Cache, entry: Entry, args: Any, kwargs: Any
 ) -> Tuple["Future[Any]", Call]:
-    """The same for a result that is due. It is the new one, if an eager task has it at once."""
-    call: Optional[Call] = entry.call  # type: ignore[assignment]
+    """The same for a result that is due: the new one, if an eager task has it at once."""
+    call: Optional[Call] = entry.call
     last: "Future[Any]" = Future()
     last.set_result(entry.value)
     if call is not None:
         cache.hit(entry.key)
         return last, call
+    state: State = cache.owner()
     loop = get_running_loop()
     by_factory = made_by_factory(loop)
+    awaitable = state.function(*args, **kwargs)
     waiter: "Future[Any]" = Future()
-    call = Call(cache, entry, {None: None, waiter: None}, args, kwargs)
+    call = Call(state, cache, entry, {None: None, waiter: None}, awaitable)
     cache.hit(entry.key)
     try:
         call.start(loop, by_factory)
     except BaseException:
         cache.hits -= 1
         raise
-    if not call.state.holds(cache, entry):
+    if not state.holds(cache, entry):
         call.waiters.pop(None, None)  # it has been removed meanwhile
     call.leave(waiter)
     if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
@@ -362,21 +369,18 @@ def made_by_factory(loop: asyncio.AbstractEventLoop) -> bool:
     return True
 
 
-def _recurse(depth: int) -> None:
-    if depth:
-        max((depth - 1,), key=_recurse)
+def _recurse(depth: int) -> int:
+    return max((depth - 1,), key=_recurse) if depth else 0
 
 
-async def result(
-    cache: Cache, found: Entry, key: Hashable, args: Any, kwargs: Any
-) -> Any:
+async def result(cache: Cache, found: Entry, key: Hashable, args: Any, kwargs: Any) -> Any:
     """What a caller gets that gets no plain hit."""
     waiter, call = answer(cache, found, key, args, kwargs)
     del cache, found  # while it waits, it keeps nothing that is cleared
     try:
         return await waiter
-    except BaseException as error:
-        # Cancelled or closed, it leaves; the last caller to leave takes the call along.
+    except BaseException as error:  # noqa: BLE001
+        # Cancelled or closed, it leaves; the last to leave takes the call along.
         raise call.failed(waiter, error)  # noqa: B904
     finally:
         del waiter, call  # the exception keeps this frame
@@ -388,34 +392,44 @@ async def close(states: List[State], wait: bool) -> None:
     for state in states:
         state.close()
     if caller is not None:
-        wake(caller.state)
+        wake(caller.state)  # who waits for the caller's end is not to do so now
     cancelled: Set[Call] = set()
     while True:
-        running = [cast("Call", call) for state in states for call in list(state.running)]
-        pending = {
-            call
-            for call in running
-            if call.closing is None and (caller is None or caller not in call.chain())
-        }
+        pending = {call for state in states for call in _pending(state, caller)}
         if not pending:
             return
         if not wait:
             for call in pending - cancelled:
                 call.cancel()
             cancelled = pending
-        closing: "Future[None]" = Future()
+        await _change(states, caller)
+
+
+async def _change(states: List[State], caller: Optional[Call]) -> None:
+    """Wait until a call ends, or is not to be waited for any more."""
+    closing: "Future[None]" = Future()
+    for state in states:
+        state.closings[closing] = None
+    if caller is not None:
+        caller.closing = closing
+    try:
+        # Cancelled here, the caches stay closed, and the calls go on as they are.
+        await closing
+    finally:
         for state in states:
-            state.closings[closing] = None
+            state.closings.pop(closing, None)
         if caller is not None:
-            caller.closing = closing
-        try:
-            # Cancelled here, they stay closed, and the calls go on as they are.
-            await closing
-        finally:
-            for state in states:
-                state.closings.pop(closing, None)
-            if caller is not None:
-                caller.closing = None
+            caller.closing = None
+
+
+def _pending(state: State, caller: Optional[Call]) -> List[Call]:
+    """The calls in flight, less those that wait for the caller or close a cache themselves."""
+    calls: List[Any] = list(state.running)
+    return [
+        call
+        for call in calls
+        if call.closing is None and (caller is None or caller not in call.chain())
+    ]
 
 
 def wake(state: State) -> None:
@@ -425,21 +439,19 @@ def wake(state: State) -> None:
 
 
 def _wake(closing: "Future[None]") -> None:
-    try:
+    with contextlib.suppress(asyncio.InvalidStateError):  # it is awake
         closing.set_result(None)
-    except asyncio.InvalidStateError:  # it is awake
-        pass
 
 
 def call_of(task: "Optional[asyncio.Task[Any]]") -> Optional[Call]:
     """The call that a task runs, if it runs one."""
     if task is None:
         return None
-    coroutine: object = task.get_coro()
+    coroutine: Any = task.get_coro()
     if type(coroutine) is Call:
         return coroutine
     reference = _wrapped.get(ref(task)) if _wrapped else None
-    return reference and reference()
+    return None if reference is None else reference()
 
 
 # The calls that a task factory has wrapped in a coroutine of its own, by task.

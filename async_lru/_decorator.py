@@ -121,7 +121,7 @@ def alru_cache(
     make_key = _key_maker(key, typed)
     if not isinstance(per_instance, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"per_instance must be a bool, got {per_instance!r}")
-    wrapper = PerInstanceWrapper if per_instance else _LRUCacheWrapper
+    wrapper: Any = PerInstanceWrapper if per_instance else _LRUCacheWrapper
 
     def decorate(function: Any) -> Any:
         return _wrap(wrapper, function, options, make_key, typed)
@@ -143,7 +143,11 @@ def _key_maker(key: Optional[Callable[..., Hashable]], typed: bool) -> MakeKey:
 
 
 def _wrap(
-    wrapper: Any, function: Any, options: Options, make_key: MakeKey, typed: bool
+    wrapper: Callable[..., Any],
+    function: Any,
+    options: Options,
+    make_key: MakeKey,
+    typed: bool,
 ) -> Any:
     binding: Optional[type] = None
     if wrapper is PerInstanceWrapper and isinstance(

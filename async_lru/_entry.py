@@ -1,19 +1,32 @@
 """What a cache holds under a key while something is still to happen there."""
 
-import asyncio
 import math
-from typing import Any, Dict, Hashable, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Dict, Hashable, Optional
+
+if TYPE_CHECKING:
+    import asyncio
+
+# By future, the task of a caller that waits. None: an entry waits for its refresh.
+Waiters = Dict[Optional["asyncio.Future[Any]"], Optional["asyncio.Task[Any]"]]
 
 # A deadline that is past.
 EXPIRED = -math.inf
 
 
-class InFlight(Protocol):
-    """What an entry knows of its call in flight."""
+class InFlight:
+    """What a cache knows of a call in flight."""
 
-    # A future for each caller that waits. None stands for the entry itself, which waits for a
-    # refresh. A call that nobody waits for is abandoned.
-    waiters: Dict[Optional["asyncio.Future[None]"], None]
+    __slots__ = ("cache", "entry", "waiters")
+
+    # The cache that it belongs to, weakly: what is cleared is not kept by a call that takes
+    # its time.
+    cache: Callable[[], Any]
+    entry: "Entry"
+    # Those who wait; a call that has lost them all is abandoned.
+    waiters: Waiters
+
+    def cancel(self) -> None:
+        raise NotImplementedError
 
 
 class Entry:
@@ -39,7 +52,7 @@ class Entry:
         # and never from this one on. Between the two, the result is due for a refresh.
         self.until = until
         # The call in flight, which may be a refresh.
-        self.call: Optional[InFlight] = None
+        self.call: Any = None
 
     def __lt__(self, other: "Entry") -> bool:
         return self.until < other.until

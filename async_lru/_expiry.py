@@ -1,5 +1,6 @@
 """The entries of a cache that are to expire: a queue by time, and the timer of its front."""
 
+import sys
 from contextvars import Context
 from heapq import heappop, heappush
 from operator import attrgetter
@@ -68,20 +69,22 @@ class Expiry:
         if timer is not None:
             timer.cancel()
         loop = self.loop()
-        if self.queue and not self.stopped and loop is not None and not loop.is_closed():
+        if self.queue and loop is not None and not loop.is_closed():
             seconds = max(self.queue[0].until - monotonic(), 0)
             # In an empty context, so as not to keep a caller's alive.
             timer = loop.call_later(seconds, self.expire, context=Context())
             self.timer = ref(timer)
-            if self.stopped:  # meanwhile, by someone who may have seen the last timer
+            if self.stopped:  # perhaps by someone who has seen the last timer only
                 timer.cancel()
 
-    def stop(self) -> None:
-        """Set no timer any more. From anywhere."""
+    def stop(self) -> "Optional[asyncio.TimerHandle]":
+        """Set no timer any more, and cancel the one there is. From anywhere."""
         self.stopped = True
         timer = self.timer()
         if timer is not None:
             self.loop.run(timer.cancel)
+        return timer
 
-    # The cache that this belongs to may go by reference count, in any thread.
-    __del__ = stop
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        """Go with a cache that nobody refers to any more, in any thread."""
+        _ = is_finalizing() or self.stop()

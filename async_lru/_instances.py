@@ -1,10 +1,21 @@
 """A cache for each instance of a method's class: ``per_instance=True``."""
 
 import itertools
-from asyncio import get_running_loop
+from asyncio import AbstractEventLoop, get_running_loop
 from functools import partial
 from time import monotonic
-from typing import Any, Callable, Coroutine, Dict, Hashable, List, Tuple, TypeVar, cast
+from typing import (
+    Any,
+    Callable,
+    Coroutine,
+    Dict,
+    Hashable,
+    List,
+    Optional,
+    Tuple,
+    TypeVar,
+    cast,
+)
 from weakref import ref
 
 from ._cache import Cache
@@ -34,6 +45,10 @@ class Kept:
 
     __slots__ = ("__weakref__", "loops", "owner", "serving")
 
+    # While there is an owner.
+    loops: Loops
+    serving: Dict[AbstractEventLoop, Cache]
+
     def __init__(self) -> None:
         self.owner: Callable[[], Any] = _nobody
 
@@ -62,20 +77,15 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
         self.__whole__ = self.__make_key__ not in (untyped_key, typed_key)
 
     # As its base's, with the cache of the instance.
-    async def __call__(  # type: ignore[override]
-        self, instance: Any, /, *args: Any, **kwargs: Any
-    ) -> _R:
-        if kwargs or not self.__plain__:
-            key = self.__key__(instance, args, kwargs)
-        else:
-            key = args
+    async def __call__(self, instance: Any, /, *args: Any, **kwargs: Any) -> _R:
+        key = self.__key__(instance, args, kwargs) if kwargs or not self.__plain__ else args
         try:
             kept = instance.__dict__[self.__entry__]
             cache = kept.serving[get_running_loop()] if kept.owner() is instance else None
         except (AttributeError, KeyError):
             cache = None
         if cache is None:
-            cache = self.__enter__(instance, key)
+            cache = self.__cache__(instance, key)
         try:
             found: Any = cache.lookup(key, MISSING)
         except TypeError as error:
@@ -101,7 +111,7 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
     def __key__(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
         return self.__make_key__((instance, *args) if self.__whole__ else args, kwargs)
 
-    def __enter__(self, instance: Any, key: Hashable) -> Cache:
+    def __cache__(self, instance: Any, key: Hashable) -> Cache:
         """The instance's cache for the running loop, in service; made if need be."""
         self.__decorated__.require_hashable(key)
         try:
@@ -135,7 +145,7 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
 
     def __of__(self, instance: Any) -> List[Loops]:
         """What an instance keeps, if it does."""
-        kept = getattr(instance, "__dict__", {}).get(self.__entry__)
+        kept: Optional[Kept] = getattr(instance, "__dict__", {}).get(self.__entry__)
         return [] if kept is None or kept.owner() is not instance else [kept.loops]
 
     def __tidy__(self, instance: Any) -> None:
@@ -144,21 +154,17 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
             if loops.is_unused():
                 instance.__dict__.pop(self.__entry__, None)
 
-    def cache_contains(  # type: ignore[override]
-        self, instance: Any, /, *args: Any, **kwargs: Any
-    ) -> bool:
+    def cache_contains(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Whether there is an entry for a call on this instance with these arguments."""
         key = self.__key__(instance, args, kwargs)
         self.__decorated__.require_hashable(key)
         return any(loops.contain(key) for loops in self.__of__(instance))
 
-    def cache_invalidate(  # type: ignore[override]
-        self, instance: Any, /, *args: Any, **kwargs: Any
-    ) -> bool:
+    def cache_invalidate(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the entry for a call on this instance with these arguments."""
         key = self.__key__(instance, args, kwargs)
         self.__decorated__.require_hashable(key)
-        return any([loops.invalidate(key) for loops in self.__of__(instance)])
+        return any(loops.invalidate(key) for loops in self.__of__(instance))
 
     async def cache_close(self, *, wait: bool = False) -> None:
         """Close the running loop's caches, of all instances, those to come included."""
@@ -178,14 +184,15 @@ class PerInstanceMethod(_LRUCacheWrapperInstanceMethod[_R, _T]):
     __slots__ = ()
     __module__ = Text(__name__)
     __doc__ = Text(__doc__)
-    __func__: PerInstanceWrapper[_R]
 
     @coroutine_function
     def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]:
         return _call(self.__func__, self.__self__, *args, **kwargs)
 
     def __every__(self) -> List[Loops]:
-        return self.__func__.__of__(self.__self__)
+        function: Any = self.__func__
+        return cast("List[Loops]", function.__of__(self.__self__))
 
     async def __close__(self, wait: bool) -> None:
-        await close([self.__func__.__hold__(self.__self__).here()], wait)
+        function: Any = self.__func__
+        await close([function.__hold__(self.__self__).here()], wait)

@@ -17,11 +17,7 @@ class LoopRef(_LoopRef):
 
     __slots__ = ("thread",)
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, callback: Callable[[Any], object]
-    ) -> None:
-        super().__init__(loop, callback)
-        self.thread = get_ident()
+    thread: int
 
     def run(self, step: Callable[..., object], *args: Any) -> None:
         """Take a step in the loop's thread, with its next turn.

@@ -6,6 +6,7 @@ import sys
 import types
 import warnings
 from asyncio import get_running_loop
+from threading import get_ident
 from typing import Any, Callable, Dict, Hashable, List, Optional, Set, TypedDict
 from weakref import WeakSet, ref
 
@@ -85,8 +86,8 @@ class Loops:
         # call.
         self.serving: Dict[asyncio.AbstractEventLoop, Cache] = {}
         # All caches, and what outlives them. They go when their loop does.
-        self.caches: Dict[LoopRef, Cache] = {}
-        self.states: Dict[LoopRef, State] = {}
+        self.caches: Dict[ref[asyncio.AbstractEventLoop], Cache] = {}
+        self.states: Dict[ref[asyncio.AbstractEventLoop], State] = {}
         # The loop used last is kept alive, so that what it has cached can still be looked at.
         self.last: Optional[asyncio.AbstractEventLoop] = None
         decorated.living.add(ref(self, decorated.living.discard))
@@ -113,6 +114,7 @@ class Loops:
                 loops.let_go()
         lost = self.discard_closed()
         reference = LoopRef(loop, functools.partial(_forget, ref(self)))
+        reference.thread = get_ident()
         state = State(
             decorated.function,
             decorated.name,
@@ -161,14 +163,17 @@ class Loops:
         return not (
             any(cache.hits or cache.misses or cache.entries for cache in caches)
             or any(state.running for state in states)
-            or any(state.closed and state.loop() not in self.decorated.closed for state in states)
+            or any(
+                state.closed and state.loop() not in self.decorated.closed for state in states
+            )
         )
 
     def contain(self, key: Hashable) -> bool:
         return any(key in cache for cache in list(self.caches.values()))
 
     def invalidate(self, key: Hashable) -> bool:
-        return any([state.invalidate(key) for state in list(self.states.values())])
+        invalidated = [state.invalidate(key) for state in list(self.states.values())]
+        return any(invalidated)
 
 
 def _forget(loops: "ref[Loops]", reference: LoopRef) -> None:

@@ -1,4 +1,4 @@
-"""What a decorated function was told: the options, checked, and what they mean for a result."""
+"""The options of a decorated function: checked, and what they mean for a result."""
 
 import functools
 import inspect
@@ -6,7 +6,7 @@ import math
 import random
 from numbers import Real
 from time import monotonic
-from typing import Any, Callable, Optional, Tuple, Union
+from typing import Any, Callable, Optional, Tuple, Union, cast
 
 # By time.monotonic(): the moments from which a result is due for a refresh, and has expired.
 Lifetime = Tuple[float, float]
@@ -39,17 +39,20 @@ class Options:
             if not callable(ttl) and refresh >= ttl:
                 raise ValueError(f"refresh must be less than ttl, got {refresh!r}")
         self.maxsize = None if maxsize is None else max(maxsize, 0)
-        self.ttl: TTL = ttl
+        self.ttl: TTL = cast("Any", ttl)
         self.jitter: float = jitter or 0
         self.refresh: Optional[float] = refresh
 
     def lifetime(self, result: Any) -> Optional[Lifetime]:
-        """How long to keep a result, from now; None for not at all. Runs a ``ttl`` function."""
+        """How long to keep a result; None: not at all. Calls a ``ttl`` function."""
         ttl, refresh = self.ttl, self.refresh
         if ttl is None:
             return FOREVER
-        if not isinstance(ttl, float):
-            ttl = _answer(ttl(result))
+        if callable(ttl):
+            try:
+                ttl = _answer(ttl(result))
+            except StopIteration as error:  # as in a coroutine, which ends with one
+                raise RuntimeError("ttl raised StopIteration") from error
             if ttl <= 0:
                 return None
         if ttl == math.inf and refresh is None:
@@ -67,10 +70,11 @@ def require_plain(name: str, value: Any) -> None:
     """Refuse what would return a coroutine where a plain answer is wanted."""
     while isinstance(value, functools.partial):
         value = value.func
-    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(
-        getattr(type(value), "__call__", None)
-    ):
-        raise TypeError(f"{name} must be a plain function, got the coroutine function {value!r}")
+    call = type(value).__call__
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call):
+        raise TypeError(
+            f"{name} must be a plain function, got the coroutine function {value!r}"
+        )
 
 
 def _non_negative(name: str, value: Any) -> float:

@@ -8,25 +8,13 @@ turn, whichever comes first, applies the records before it looks anything up.
 import asyncio
 from functools import partial
 from threading import get_ident
-from typing import Any, Callable, Dict, Hashable, Optional, Protocol
+from typing import Any, Callable, Dict, Hashable, Optional
 from weakref import ref
 
 from ._cache import Cache
 from ._entry import Entry, InFlight
 from ._loop import LoopRef
 from ._options import Options
-
-
-class Running(InFlight, Protocol):
-    """What is known here of a call in flight."""
-
-    @property
-    def cache(self) -> "ref[Cache]": ...
-
-    @property
-    def entry(self) -> Entry: ...
-
-    def cancel(self) -> None: ...
 
 
 class State:
@@ -55,7 +43,7 @@ class State:
         name: str,
         loop: LoopRef,
         options: Options,
-        caches: Dict[LoopRef, Cache],
+        caches: "Dict[ref[asyncio.AbstractEventLoop], Cache]",
         serving: Dict[asyncio.AbstractEventLoop, Cache],
     ) -> None:
         self.function = function
@@ -68,11 +56,11 @@ class State:
         self.serving = serving
         self.closed = False
         # The calls in flight, those whose entries are gone included.
-        self.running: Dict[Running, None] = {}
+        self.running: Dict[InFlight, None] = {}
         # The futures of those who wait for the calls in flight to end.
         self.closings: "Dict[asyncio.Future[None], None]" = {}
         # A record: calls that may have lost their last waiter.
-        self.abandoned: Dict[Running, None] = {}
+        self.abandoned: Dict[InFlight, None] = {}
         # Set from when the loop is told to apply the records until it does.
         self.waking = False
         # Held weakly by the loop, so that what goes need not wait for its turn.
@@ -117,9 +105,9 @@ class State:
 
     def holds(self, cache: Cache, entry: Entry) -> bool:
         """Whether an entry is still under its key."""
-        if cache.invalidated or self.abandoned or cache.cleared:
-            if self.settled() is not cache:
-                return False
+        recorded = cache.invalidated or self.abandoned or cache.cleared
+        if recorded and self.settled() is not cache:
+            return False
         return cache.lookup(entry.key) is entry
 
     # From anywhere.
@@ -136,7 +124,7 @@ class State:
         self.retire()
         return True
 
-    def abandon(self, call: Running) -> None:
+    def abandon(self, call: InFlight) -> None:
         """Look at a call that may have lost its last waiter."""
         self.abandoned[call] = None
         self.retire()
@@ -190,7 +178,7 @@ class State:
             try:
                 cache.remove_invalidated()
                 self.cancel_abandoned(cache)
-            except BaseException:  # a key that cannot be compared
+            except BaseException:  # noqa: PERF203  # of a key that cannot be compared
                 self.clear()
                 raise
             finally:

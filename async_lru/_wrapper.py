@@ -92,8 +92,8 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
             del cache, found  # while it waits, it keeps nothing that is cleared
             try:
                 return await waiter  # type: ignore[no-any-return]
-            except BaseException as error:
-                # Cancelled or closed, it leaves; the last caller to leave takes the call along.
+            except BaseException as error:  # noqa: BLE001
+                # Cancelled or closed, it leaves; the last to leave takes the call along.
                 raise call.failed(waiter, error)  # noqa: B904
             finally:
                 del waiter, call  # the exception keeps this frame

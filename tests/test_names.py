@@ -8,6 +8,7 @@ import pytest
 
 import async_lru
 from async_lru import (
+    _R,
     AlruCacheLoopResetWarning,
     _CacheParameters,
     _LRUCacheWrapper,
@@ -70,10 +71,9 @@ def test_wrapper_takes_one_parameter() -> None:
 
 
 def test_the_type_variable_is_there() -> None:
-    from async_lru import _R  # noqa: PLC0415  # where missing, only this test fails
-
     assert isinstance(_R, typing.TypeVar)
-    assert typing.get_args(_LRUCacheWrapper[_R]) == (_R,)
+    annotation: typing.Any = _LRUCacheWrapper
+    assert typing.get_args(annotation[_R]) == (_R,)
 
 
 @pytest.mark.parametrize("options", [{}, {"maxsize": 0}, {"maxsize": None}, {"maxsize": 3}])
