@@ -57,7 +57,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         function: Callable[..., Any],
         named: Callable[..., Any],
         binding: Optional[type],
-        options: Options,
+        options: Any,
         make_key: MakeKey,
         typed: bool,
     ) -> None:

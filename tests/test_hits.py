@@ -401,8 +401,10 @@ async def test_a_finalizer_may_use_the_cache(
         function.cache_clear()
     await asyncio.sleep(0.05 if how == "expire" else 0)
     collect()
-    # Evicted, there is the new one; expired, "other" is the next to go.
-    assert sizes == [int(how in ("evict", "expire"))]
+    if how == "expire":  # "other" may have expired as well, and is the next to go then
+        assert sizes in ([0], [1])
+    else:
+        assert sizes == [int(how == "evict")]  # the new one
     await function("other")
     assert function.cache_contains("other")
 
