@@ -109,7 +109,10 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
         return value  # type: ignore[no-any-return]
 
     def __key__(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
-        return self.__make_key__((instance, *args) if self.__whole__ else args, kwargs)
+        key: Hashable = self.__make_key__(
+            (instance, *args) if self.__whole__ else args, kwargs
+        )
+        return key
 
     def __cache__(self, instance: Any, key: Hashable) -> Cache:
         """The instance's cache for the running loop, in service; made if need be."""

@@ -23,9 +23,8 @@ from typing import (
 from ._call import answer, close
 from ._entry import MISSING, Entry
 from ._function import Annotations, CoroutineFunction, Text, coroutine_function
-from ._keys import MakeKey, untyped_key
+from ._keys import untyped_key
 from ._loops import Decorated, Loops, _CacheParameters, clear, info, parameters
-from ._options import Options
 
 _R = TypeVar("_R", covariant=True)
 _T = TypeVar("_T")
@@ -58,19 +57,20 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         named: Callable[..., Any],
         binding: Optional[type],
         options: Any,
-        make_key: MakeKey,
+        make_key: Callable[..., Any],
         typed: bool,
     ) -> None:
         functools.update_wrapper(self, named, _COPIED)
         self.__wrapped__ = function
         # classmethod or staticmethod, if this is to bind like one.
-        self.__binding__ = binding
+        self.__binding__: Optional[type] = binding
+        # To a type checker the rest is nobody's business.
         name = getattr(named, "__qualname__", repr(named))
-        self.__decorated__ = Decorated(function, name, options, typed)
-        self.__make_key__ = make_key
-        self.__plain__ = make_key is untyped_key
-        self.__loops__ = Loops(self.__decorated__)
-        self.__serving__ = self.__loops__.serving
+        self.__decorated__: Any = Decorated(function, name, options, typed)
+        self.__make_key__: Any = make_key
+        self.__plain__: bool = make_key is untyped_key
+        self.__loops__: Any = Loops(self.__decorated__)
+        self.__serving__: Any = self.__loops__.serving
 
     async def __call__(self, /, *args: Any, **kwargs: Any) -> _R:
         key = self.__make_key__(args, kwargs) if kwargs or not self.__plain__ else args
@@ -128,7 +128,8 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         """
         key = self.__make_key__(args, kwargs)
         self.__decorated__.require_hashable(key)
-        return self.__loops__.contain(key)
+        loops: Loops = self.__loops__
+        return loops.contain(key)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         """Drop the entry for a call with these arguments; True if there was one.
@@ -143,7 +144,8 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         """
         key = self.__make_key__(args, kwargs)
         self.__decorated__.require_hashable(key)
-        return self.__loops__.invalidate(key)
+        loops: Loops = self.__loops__
+        return loops.invalidate(key)
 
     def cache_clear(self) -> None:
         """Drop all entries, and zero the counters; work in flight goes on for its callers.
@@ -220,9 +222,10 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         # What calling __func__ comes to, in one step less.
         return _call(self.__func__, self.__self__, *args, **kwargs)
 
-    def __every__(self) -> List[Loops]:
+    def __every__(self) -> List[Any]:
         """The caches that this is about."""
-        return self.__func__.__decorated__.every()
+        decorated: Decorated = self.__func__.__decorated__
+        return decorated.every()
 
     def cache_info(self) -> functools._CacheInfo:
         """As the function's, which is for all instances."""
