@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import gc
 import sys
 import weakref
@@ -909,16 +910,16 @@ async def test_failures_of_other_kinds_need_none_either(
             if how == "eager":
                 raise ValueError("down")
             await gate.wait()
-            await function()
+            await cached()
         return "old"
 
-    function: Any = alru_cache(ttl=TTL, refresh=REFRESH)(fetch)
-    await function()
+    cached: Any = alru_cache(ttl=TTL, refresh=REFRESH)(fetch)
+    await cached()
     clock.now += REFRESH
     gc.collect()
     gc.disable()
     try:
-        assert await function() == "old"
+        assert await cached() == "old"
         clock.now += TTL - REFRESH
         await turns()
         gate.set()
@@ -996,7 +997,8 @@ async def test_a_refresh_is_not_collected_for_want_of_a_reference(
             return "old"
         future = clock.create_future()
         futures.add(future)
-        return await future
+        result: str = await future
+        return result
 
     function: Any = timed(fetch, **BOTH)
     await function()
@@ -1144,20 +1146,20 @@ async def test_evicted_by_its_own_inner_call(
         calls.append(key)
         if calls.count(1) == 2 and key == 1:
             try:
-                await function(2)
+                await cached(2)
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 ended.append("cancelled")
                 raise
         return f"result of {key}"
 
-    function: Any = timed(fetch, **BOTH, maxsize=1)
-    await function(1)
+    cached: Any = timed(fetch, **BOTH, maxsize=1)
+    await cached(1)
     clock.now += REFRESH
-    assert at_once(function(1)) == "result of 1"
+    assert at_once(cached(1)) == "result of 1"
     await turns(10)
     assert ended == ["cancelled"]
-    assert function.cache_parameters()["tasks"] == 0
+    assert cached.cache_parameters()["tasks"] == 0
 
 
 @pytest.mark.parametrize("how", ["invalidate", "clear", "evict"])
@@ -1268,7 +1270,7 @@ async def test_invalidated_from_another_thread(
     function = timed(**BOTH)
     await refreshing(source, clock, function, 1)
     for how in "invalidate", "clear":
-        worker.call(lambda how=how: drop(function, how))
+        worker.call(functools.partial(drop, function, how))
         await turns()
         assert source.works[-1].cancelled()
         assert function.cache_parameters()["tasks"] == 0
@@ -1385,16 +1387,16 @@ async def test_work_that_awaits_its_own_key_gets_the_old_result(
         calls.append(1)
         if len(calls) == 1:
             return "old"
-        return f"not {await function()}"
+        return f"not {await cached()}"
 
-    function: Any = timed(fetch, **BOTH)
-    await function()
+    cached: Any = timed(fetch, **BOTH)
+    await cached()
     clock.now += REFRESH
-    assert await function() == "old"
+    assert await cached() == "old"
     await turns()
-    assert await function() == "not old"
+    assert await cached() == "not old"
     assert len(calls) == 2
-    assert function.cache_info() == (3, 1, 128, 1)
+    assert cached.cache_info() == (3, 1, 128, 1)
 
 
 @on_clock
@@ -1408,13 +1410,13 @@ async def test_work_that_awaits_its_own_key_and_there_is_no_old_result(
         calls.append(1)
         if len(calls) == 2:
             await gate.wait()
-            await function()
+            await cached()
         return "old"
 
-    function: Any = timed(fetch, **BOTH)
-    await function()
+    cached: Any = timed(fetch, **BOTH)
+    await cached()
     clock.now += REFRESH
-    assert await function() == "old"
+    assert await cached() == "old"
     clock.now += TTL - REFRESH
     await turns()
     gate.set()
@@ -1424,8 +1426,8 @@ async def test_work_that_awaits_its_own_key_and_there_is_no_old_result(
     assert message == NEVER
     assert "RuntimeError" in error
     assert "awaits its own result" in error
-    assert not function.cache_contains()
-    assert function.cache_info() == (1, 1, 128, 0)
+    assert not cached.cache_contains()
+    assert cached.cache_info() == (1, 1, 128, 0)
 
 
 @on_clock

@@ -312,7 +312,7 @@ async def test_a_bool_is_no_number(clock: ClockLoop, timed: Decorate) -> None:
 async def test_what_it_raises_goes_to_the_callers(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
-    """As the function's own failure would: nothing is kept, nor logged, and the next call runs."""
+    """As the function's own failure would: nothing is kept, nor logged; the next call runs."""
     error = KeyError("expires_in")
     ttl = Ttl(error, 5)
     function = timed(ttl=ttl)
@@ -364,7 +364,7 @@ async def test_its_context_is_kept(clock: ClockLoop, timed: Decorate) -> None:
 async def test_nobody_left_to_receive_what_it_raises(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
-    """The last caller has gone, the work swallows that, and so its result is not to be kept."""
+    """The last caller has gone, the work swallows that: its result is not to be kept."""
     ttl = Ttl(KeyError())
 
     async def stubborn() -> str:
@@ -525,15 +525,15 @@ async def test_not_if_the_work_itself_drops_its_entry(
     async def fetch() -> str:
         await asyncio.sleep(0)
         if how == "clear":
-            function.cache_clear()
+            cached.cache_clear()
         else:
-            assert function.cache_invalidate()
+            assert cached.cache_invalidate()
         return "x"
 
-    function: Any = timed(fetch, ttl=ttl)
-    assert await function() == "x"
+    cached: Any = timed(fetch, ttl=ttl)
+    assert await cached() == "x"
     assert ttl.results == []
-    assert not function.cache_contains()
+    assert not cached.cache_contains()
 
 
 @on_clock
