@@ -82,7 +82,8 @@ class Cache:
         found = self.lookup(key, MISSING)
         if type(found) is not Entry or monotonic() < found.until:
             return True
-        return found.call is not None and bool(found.call.waiters)
+        call = found.call
+        return call is not None and bool(call.waiters)
 
     def invalidate(self, key: Hashable) -> bool:
         """Record that the key's entry is to be removed; True if there is one."""

@@ -373,19 +373,6 @@ def _recurse(depth: int) -> int:
     return max((depth - 1,), key=_recurse) if depth else 0
 
 
-async def result(cache: Cache, found: Entry, key: Hashable, args: Any, kwargs: Any) -> Any:
-    """What a caller gets that gets no plain hit."""
-    waiter, call = answer(cache, found, key, args, kwargs)
-    del cache, found  # while it waits, it keeps nothing that is cleared
-    try:
-        return await waiter
-    except BaseException as error:  # noqa: BLE001
-        # Cancelled or closed, it leaves; the last to leave takes the call along.
-        raise call.failed(waiter, error)  # noqa: B904
-    finally:
-        del waiter, call  # the exception keeps this frame
-
-
 async def close(states: List[State], wait: bool) -> None:
     """Close caches of the running loop, and see their calls in flight to the end."""
     caller = call_of(current_task())

@@ -5,7 +5,7 @@ from contextvars import Context
 from heapq import heappop, heappush
 from operator import attrgetter
 from time import get_clock_info, monotonic
-from typing import TYPE_CHECKING, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 from weakref import ref
 
 from ._entry import EXPIRED, Entry
@@ -21,6 +21,37 @@ def _no_timer() -> None:
     """Stand for the weak reference to a timer that is gone."""
 
 
+if TYPE_CHECKING:
+    _ExpiryRef = ref["Expiry"]
+else:
+    _ExpiryRef = ref  # not subscriptable in 3.8
+
+
+class Watch(_ExpiryRef):
+    """What a timer knows of its queue: if that goes, by whatever means, the timer does.
+
+    It is kept by the timer. A weak reference that goes together with what it refers to, as
+    the collector may have it, tells nobody; nor is there anything left for a finalizer to see.
+    """
+
+    __slots__ = ("loop", "timer")
+
+    loop: LoopRef
+    timer: "Optional[asyncio.TimerHandle]"
+
+
+def _fire(watch: Watch) -> None:
+    watch.timer = None
+    expiry = watch()
+    if expiry is not None:
+        expiry.expire()
+
+
+def _cancel(watch: Any, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+    """From anywhere: an instance may go, and its caches with it, in any thread."""
+    _ = watch.timer is None or is_finalizing() or watch.loop.run(watch.timer.cancel)
+
+
 class Expiry:
     """A queue of entries, the next to expire first.
 
@@ -29,7 +60,7 @@ class Expiry:
     stands in the queue, and leaves it at the front or when more than half are like it.
     """
 
-    __slots__ = ("discarded", "expire", "loop", "queue", "stopped", "timer")
+    __slots__ = ("__weakref__", "discarded", "expire", "loop", "queue", "stopped", "timer")
 
     def __init__(self, loop: LoopRef, expire: Callable[[], object]) -> None:
         self.loop = loop
@@ -68,23 +99,23 @@ class Expiry:
         timer = self.timer()
         if timer is not None:
             timer.cancel()
+        while self.queue and self.queue[0].deadline == EXPIRED:
+            heappop(self.queue)
+            self.discarded -= 1
         loop = self.loop()
         if self.queue and loop is not None and not loop.is_closed():
             seconds = max(self.queue[0].until - monotonic(), 0)
+            watch = Watch(self, _cancel)
+            watch.loop = self.loop
             # In an empty context, so as not to keep a caller's alive.
-            timer = loop.call_later(seconds, self.expire, context=Context())
+            watch.timer = timer = loop.call_later(seconds, _fire, watch, context=Context())
             self.timer = ref(timer)
             if self.stopped:  # perhaps by someone who has seen the last timer only
                 timer.cancel()
 
-    def stop(self) -> "Optional[asyncio.TimerHandle]":
+    def stop(self) -> None:
         """Set no timer any more, and cancel the one there is. From anywhere."""
         self.stopped = True
         timer = self.timer()
         if timer is not None:
             self.loop.run(timer.cancel)
-        return timer
-
-    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        """Go with a cache that nobody refers to any more, in any thread."""
-        _ = is_finalizing() or self.stop()

@@ -19,7 +19,7 @@ from typing import (
 from weakref import ref
 
 from ._cache import Cache
-from ._call import close, result
+from ._call import answer, close
 from ._entry import MISSING, Entry
 from ._function import Text, coroutine_function
 from ._keys import typed_key, untyped_key
@@ -83,9 +83,9 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
             kept = instance.__dict__[self.__entry__]
             cache = kept.serving[get_running_loop()] if kept.owner() is instance else None
         except (AttributeError, KeyError):
-            cache = None
+            kept = cache = None
         if cache is None:
-            cache = self.__cache__(instance, key)
+            kept, cache = self.__enter_for__(instance, key)
         try:
             found: Any = cache.lookup(key, MISSING)
         except TypeError as error:
@@ -96,13 +96,20 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
         elif monotonic() < found.deadline:
             value = found.value
         else:
-            waiting = result(cache, found, key, (instance, *args), kwargs)
-            del cache, found
             try:
-                return await waiting  # type: ignore[no-any-return]
+                waiter, call = answer(cache, found, key, (instance, *args), kwargs)
             except BaseException:
                 self.__tidy__(instance)
                 raise
+            # Another thread, whose call has failed, may have found it unused.
+            instance.__dict__.setdefault(self.__entry__, kept)
+            del kept, cache, found  # while it waits, it keeps nothing that is cleared
+            try:
+                return await waiter  # type: ignore[no-any-return]
+            except BaseException as error:  # noqa: BLE001
+                raise call.failed(waiter, error)  # noqa: B904
+            finally:
+                del waiter, call
         cache.hits += 1
         if cache.bounded:
             cache.touch(key)
@@ -114,19 +121,18 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
         )
         return key
 
-    def __cache__(self, instance: Any, key: Hashable) -> Cache:
-        """The instance's cache for the running loop, in service; made if need be."""
+    def __enter_for__(self, instance: Any, key: Hashable) -> Tuple[Kept, Cache]:
+        """What an instance keeps, with its cache for the running loop in service."""
         self.__decorated__.require_hashable(key)
+        kept = self.__hold__(instance)
         try:
-            return self.__hold__(instance).enter()
+            return kept, kept.loops.enter()
         except BaseException:
             self.__tidy__(instance)
             raise
 
-    def __hold__(self, instance: Any) -> Loops:
+    def __hold__(self, instance: Any) -> Kept:
         """What an instance keeps, made if need be. Of several threads, one makes it."""
-        for loops in self.__of__(instance):
-            return loops
         kept = Kept()
         kept.loops = Loops(self.__decorated__)
         kept.serving = kept.loops.serving
@@ -144,7 +150,7 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
             if there.owner() is not instance:
                 there = kept
             there = instance.__dict__.setdefault(self.__entry__, there)
-        return there.loops
+        return there
 
     def __of__(self, instance: Any) -> List[Loops]:
         """What an instance keeps, if it does."""
@@ -198,4 +204,4 @@ class PerInstanceMethod(_LRUCacheWrapperInstanceMethod[_R, _T]):
 
     async def __close__(self, wait: bool) -> None:
         function: Any = self.__func__
-        await close([function.__hold__(self.__self__).here()], wait)
+        await close([function.__hold__(self.__self__).loops.here()], wait)

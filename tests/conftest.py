@@ -4,13 +4,13 @@ import asyncio
 import inspect
 import sys
 import threading
-from typing import Any, AsyncIterator, Iterator, List
+from typing import Any, AsyncIterator, Dict, Iterator, List
 
 import pytest
 
 from async_lru import _LRUCacheWrapper, alru_cache
 
-from .helpers import Decorate, Source, Worker, timers, turns
+from .helpers import ClockLoop, Decorate, Source, Worker, clock_loop, timers, turns
 
 
 @pytest.fixture
@@ -32,6 +32,48 @@ async def cached(source: Source) -> AsyncIterator[Decorate]:
         work.cancel()
     for function in made:
         await function.cache_close()
+
+
+@pytest.fixture
+def clock() -> Iterator[ClockLoop]:
+    """A loop whose time passes when the test says; see ``on_clock``."""
+    with clock_loop() as loop:
+        yield loop
+
+
+@pytest.fixture
+def logged(clock: ClockLoop) -> Iterator[List[Dict[str, Any]]]:
+    """What that loop has to complain of; a test takes out what it expects."""
+    logged: List[Dict[str, Any]] = []
+    clock.set_exception_handler(lambda _, context: logged.append(context))
+    yield logged
+    assert logged == []
+
+
+@pytest.fixture
+def timed(
+    clock: ClockLoop, source: Source, logged: List[Dict[str, Any]]
+) -> Iterator[Decorate]:
+    """As ``cached``, on the clock's loop, on which nothing is to be left."""
+    made: List["_LRUCacheWrapper[Any]"] = []
+
+    def decorate(function: Any = source.fetch, **options: Any) -> Any:
+        made.append(alru_cache(**options)(function))
+        return made[-1]
+
+    yield decorate
+
+    async def close() -> None:
+        await turns()
+        for work in source.works:
+            work.cancel()
+        for function in made:
+            await function.cache_close()
+        await turns()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    clock.run_until_complete(close())
+    assert timers(clock) == []
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import itertools
 import subprocess
@@ -9,13 +10,14 @@ import sys
 import sysconfig
 import textwrap
 import threading
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple, TypeVar, cast
 from unittest import mock
 
 PYPY = sys.implementation.name == "pypy"
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 Decorate = Callable[..., Any]
+_Test = TypeVar("_Test", bound=Callable[..., Any])
 
 
 class Source:
@@ -92,6 +94,24 @@ def clock_loop() -> Iterator[ClockLoop]:
         )
         yield loop
     loop.close()
+
+
+def on_clock(test: _Test) -> _Test:
+    """Run a test that is a coroutine function on the loop that the ``clock`` fixture gives."""
+
+    @functools.wraps(test)
+    def run(**fixtures: Any) -> None:
+        fixtures["clock"].run_until_complete(test(**fixtures))
+
+    return cast("_Test", run)
+
+
+def messages(logged: List[Dict[str, Any]]) -> List[Tuple[str, str]]:
+    """What a loop has logged, taken out: the words before a colon, and the exception."""
+    collect()
+    taken = [(str(c["message"]).split(":")[0], repr(c.get("exception"))) for c in logged]
+    logged.clear()
+    return taken
 
 
 class Worker:
