@@ -501,12 +501,11 @@ async def test_a_bound_method_is_not_bound_anew() -> None:
     class Chain:
         plain = stall.plain
         hours = stall.hours
-        partial_plain = functools.partialmethod(stall.plain, "Monday")
-        partial_hours = functools.partialmethod(stall.hours, "Monday")
+        partial = functools.partialmethod(stall.hours, "Monday")
 
     chain: Any = Chain()
     assert await chain.plain(1) == await chain.hours(1) == (stall, (1,))
-    assert await chain.partial_plain() == await chain.partial_hours()
+    assert await chain.partial() == (stall, (chain, "Monday"))
 
 
 class Countable(type):

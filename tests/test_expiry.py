@@ -198,6 +198,27 @@ async def test_one_timer_for_all(cached: Decorate) -> None:
     assert timers(loop) == []
 
 
+def test_no_timer_for_one_that_was_invalidated_behind_another() -> None:
+    async def identity(x: int) -> int:
+        return x
+
+    with clock_loop() as loop:
+        function = alru_cache(ttl=10)(identity)
+
+        async def main() -> None:
+            await function(1)
+            loop.now += 9
+            await function(2)
+            function.cache_invalidate(2)  # 1 is the next to expire, and keeps the timer
+            await turns()
+            loop.now += 1
+            await turns()
+            assert function.cache_info().currsize == 0
+            assert timers(loop) == []
+
+        loop.run_until_complete(main())
+
+
 @pytest.mark.parametrize("invalidated", [0, 50, 90])
 def test_each_expires_in_its_time(invalidated: int) -> None:
     """However many have gone before their time, and in whatever order they expire."""

@@ -15,6 +15,7 @@ import pytest
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
 from .helpers import (
+    FREE_THREADED,
     PYPY,
     Decorate,
     Worker,
@@ -452,8 +453,7 @@ class Gated:
         if self.armed == where:
             self.armed = ""
             self.busy.set()
-            if threading.current_thread() is not threading.main_thread():
-                assert self.free.wait(10)  # free-threaded, the main thread may be the one
+            assert self.free.wait(10)
 
     def __hash__(self) -> int:
         return 7
@@ -487,6 +487,8 @@ class LikeGated:
 def test_no_lock_is_held_where_a_key_takes_its_time(
     worker: Worker, where: str, step: str
 ) -> None:
+    if where == "del" and FREE_THREADED:
+        pytest.skip("any thread may be the one in which the key ends")
     function: Any = alru_cache(this_loop)
     key = Gated()
     busy, free = key.busy, key.free

@@ -224,6 +224,7 @@ class Machine(RuleBasedStateMachine):
         outcomes = {i: self.outcome(caller) for i, caller in enumerate(self.callers)}
         assert outcomes == model.outcomes
         assert all(closing.done() == (not self.running()) for closing in self.closing)
+        self.loop.run_until_complete(turns(1))  # no timer is left once the loop has turned
         expiring = [w for w in model.entries.values() if w.expires < float("inf")]
         assert len(timers(self.loop)) == (not model.closed and bool(expiring))
 
