@@ -106,9 +106,6 @@ class Call(InFlight):
     def __await__(self) -> "Call":
         return self  # a task factory has wrapped it
 
-    def __iter__(self) -> "Call":
-        return self
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self.coroutine, name)
 
@@ -195,7 +192,7 @@ class Call(InFlight):
             this: Any = self
             task: Any = loop.create_task(this)
         except BaseException:
-            self.coroutine.close()
+            self.close()
             self.entry.call = None
             state.running.pop(self, None)
             raise
@@ -206,12 +203,9 @@ class Call(InFlight):
             self.task = task
         if by_factory:
             self.check(task)
-        # Of those who have found no task yet, to cancel or to wait for:
-        if not self.waiters and self.entry.call is self:
-            state.abandon(self)
-        if state.abandoned:  # an evicted refresh as well
+        if state.abandoned:  # an evicted refresh
             state.retire()
-        if state.closings:
+        if state.closings:  # they have found no task yet to cancel
             wake(state)
 
     def check(self, task: "asyncio.Task[Any]") -> None:
@@ -222,19 +216,18 @@ class Call(InFlight):
             return
         _wrapped.pop(ref(task), None)
         if self.entry.call is self:  # cancelled before the first step, or out of stack
-            self.coroutine.close()
+            self.close()
             error = None if task.cancelled() else task.exception()
             self.end(error or asyncio.CancelledError())
 
     def cancel(self) -> None:
         loop = self.state.loop()
-        if loop is not None and not loop.is_closed():
-            if self.task is not None:
-                self.task.cancel()
+        if self.task is not None and loop is not None and not loop.is_closed():
+            self.task.cancel()
             return
         self.state.running.pop(self, None)
         if not self.begun:
-            self.coroutine.close()  # or Python would warn that it was never awaited
+            self.close()  # or Python would warn that it was never awaited
 
     # What its callers await.
 
@@ -387,8 +380,9 @@ async def close(states: List[State], wait: bool) -> None:
             return
         if not wait:
             for call in pending - cancelled:
-                call.cancel()
-            cancelled = pending
+                if call.task is not None:  # else a task for it is being made
+                    call.cancel()
+                    cancelled.add(call)
         await _change(states, caller)
 
 
@@ -449,8 +443,8 @@ def _retrieve(task: "asyncio.Task[Any]") -> None:
     """Somebody knows of a task's failure: asyncio need not log it."""
     if not task.done():
         task.add_done_callback(_retrieve)
-    elif not task.cancelled():
-        task.exception()
+    else:
+        _ = task.cancelled() or task.exception()
 
 
 async def _coroutine(awaitable: Awaitable[Any]) -> Any:

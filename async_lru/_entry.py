@@ -25,8 +25,7 @@ class InFlight:
     # Those who wait; a call that has lost them all is abandoned.
     waiters: Waiters
 
-    def cancel(self) -> None:
-        raise NotImplementedError
+    def cancel(self) -> None: ...
 
 
 class Entry:

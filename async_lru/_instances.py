@@ -1,14 +1,13 @@
 """A cache for each instance of a method's class: ``per_instance=True``."""
 
 import itertools
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import get_running_loop
 from functools import partial
 from time import monotonic
 from typing import (
     Any,
     Callable,
     Coroutine,
-    Dict,
     Hashable,
     List,
     Optional,
@@ -45,9 +44,9 @@ class Kept:
 
     __slots__ = ("__weakref__", "loops", "owner", "serving")
 
-    # While there is an owner.
-    loops: Loops
-    serving: Dict[AbstractEventLoop, Cache]
+    # None without an owner.
+    loops: Any
+    serving: Any
 
     def __init__(self) -> None:
         self.owner: Callable[[], Any] = _nobody
@@ -58,10 +57,9 @@ class Kept:
 
 def _empty(reference: "ref[Kept]", _: object) -> None:
     """The instance is gone, and its results with it, even if a copy has what it kept."""
-    kept = reference()
-    if kept is not None:
-        kept.owner = _nobody
-        del kept.loops, kept.serving
+    kept = reference() or Kept()
+    kept.owner = _nobody
+    kept.loops = kept.serving = None
 
 
 class PerInstanceWrapper(_LRUCacheWrapper[_R]):
@@ -126,7 +124,8 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
         self.__decorated__.require_hashable(key)
         kept = self.__hold__(instance)
         try:
-            return kept, kept.loops.enter()
+            loops: Loops = kept.loops
+            return kept, loops.enter()
         except BaseException:
             self.__tidy__(instance)
             raise
@@ -147,9 +146,8 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
             ) from None
         while there.owner() is not instance:  # copied from another one, or unpickled
             there = instance.__dict__.pop(self.__entry__, kept)
-            if there.owner() is not instance:
-                there = kept
-            there = instance.__dict__.setdefault(self.__entry__, there)
+            own = there if there.owner() is instance else kept
+            there = instance.__dict__.setdefault(self.__entry__, own)
         return there
 
     def __of__(self, instance: Any) -> List[Loops]:

@@ -19,6 +19,10 @@ class LoopRef(_LoopRef):
 
     thread: int
 
+    def is_running(self) -> bool:
+        loop = self()
+        return loop is not None and loop.is_running()
+
     def run(self, step: Callable[..., object], *args: Any) -> None:
         """Take a step in the loop's thread, with its next turn.
 

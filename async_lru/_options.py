@@ -44,10 +44,8 @@ class Options:
         self.refresh: Optional[float] = refresh
 
     def lifetime(self, result: Any) -> Optional[Lifetime]:
-        """How long to keep a result; None: not at all. Calls a ``ttl`` function."""
+        """How long a ttl has a result kept; None: not at all. Calls a ``ttl`` function."""
         ttl, refresh = self.ttl, self.refresh
-        if ttl is None:
-            return FOREVER
         if callable(ttl):
             try:
                 ttl = _answer(ttl(result))
@@ -55,6 +53,7 @@ class Options:
                 raise RuntimeError("ttl raised StopIteration") from error
             if ttl <= 0:
                 return None
+        assert ttl is not None
         if ttl == math.inf and refresh is None:
             return FOREVER
         now = monotonic()

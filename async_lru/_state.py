@@ -131,20 +131,19 @@ class State:
 
     def retire(self) -> None:
         """Take the cache out of service, as something is recorded."""
-        loop = self.loop()
-        if loop is None:
-            return
+        loop: Any = self.loop()
         self.serving.pop(loop, None)
-        if not self.waking or not loop.is_running():
+        if not self.waking or not self.loop.is_running():
             self.waking = True
             self.apply_soon()
 
     def clear(self) -> None:
         """Drop the cache, and with it the refreshes that nobody has joined."""
-        cache, loop = self.caches.pop(self.loop, None), self.loop()
-        if cache is None or loop is None:
+        cache = self.caches.pop(self.loop, None)
+        if cache is None:
             return
         cache.cleared = True
+        loop: Any = self.loop()
         self.serving.pop(loop, None)
         cache.expiry.stop()
         for call in list(self.running):
@@ -152,14 +151,15 @@ class State:
                 call.waiters.pop(None, None)  # its entry waits no more
                 if not call.waiters:
                     self.abandon(call)
-        if loop.is_running() and loop is not asyncio._get_running_loop():
+        if self.loop.is_running() and loop is not asyncio._get_running_loop():
             self.loop.run(_let_go, cache)
 
     def close(self) -> None:
         self.closed = True
-        cache, loop = self.caches.get(self.loop), self.loop()
-        if cache is not None and loop is not None:
-            self.serving.pop(loop, None)
+        loop: Any = self.loop()
+        self.serving.pop(loop, None)
+        cache = self.caches.get(self.loop)
+        if cache is not None:
             cache.expiry.stop()
 
     # In the loop's thread, or where no thread runs the loop.

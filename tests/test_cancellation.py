@@ -8,6 +8,8 @@ from typing import Any, List
 
 import pytest
 
+from async_lru import alru_cache
+
 from .helpers import Decorate, Source, collect, timers, turns
 
 
@@ -372,3 +374,122 @@ async def test_eager_work_that_closes_its_cache(cached: Decorate, eager: Any) ->
 
     again: Any = cached(closing)
     assert await again() == "x"
+
+
+async def test_a_work_that_has_left_another_is_free_of_it(
+    source: Source, cached: Decorate
+) -> None:
+    """Who has given up waiting is in nobody's circle any more."""
+    entered = asyncio.Event()
+
+    async def first(x: int) -> str:
+        if x == 1:
+            return "without"
+        try:
+            entered.set()
+            return await second()  # type: ignore[no-any-return]
+        except asyncio.CancelledError:
+            await source.fetch("going on")
+            return "left"
+
+    async def inner() -> str:
+        await source.fetch("second")
+        return await one(0)  # type: ignore[no-any-return]
+
+    one: Any = cached(first)
+    second: Any = cached(inner)
+    other = asyncio.ensure_future(second())
+    caller = asyncio.ensure_future(one(0))
+    await turns()
+    (task,) = [t for t in others(caller, other) if "first" in repr(t)]
+    task.cancel()
+    await turns()
+    source.works[0].set_result(None)  # now the second waits for the first
+    await turns()
+    assert source.calls == [("second",), ("going on",)]
+    source.works[1].set_result(None)
+    assert [await other, await caller] == ["left", "left"]
+
+
+def test_a_caller_collected_after_its_loop_was_closed_before_the_first_step() -> None:
+    """Nothing is said of a coroutine that was never awaited: warnings are errors here."""
+
+    async def work() -> None:
+        pytest.fail("it has never begun")
+
+    function: Any = alru_cache(work)
+    caller = function()
+
+    loop = asyncio.new_event_loop()
+
+    def begin() -> None:
+        caller.send(None)
+        loop.stop()
+
+    loop.call_soon(begin)
+    loop.run_forever()
+    loop.close()
+    caller.close()
+    gc.collect()
+    assert function.cache_parameters()["tasks"] == 0
+
+
+async def test_a_factory_whose_task_is_cancelled_after_the_failure(cached: Decorate) -> None:
+    """The wrapper is cancelled when the call has failed; the caller gets the failure."""
+    tasks: List[Any] = []
+
+    async def traced(coroutine: Any) -> Any:
+        try:
+            return await coroutine
+        finally:
+            await asyncio.Event().wait()
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        tasks.append(asyncio.Task(traced(coroutine), loop=loop, **options))
+        return tasks[-1]
+
+    async def fail() -> None:
+        raise ValueError("failed")
+
+    function = cached(fail)
+    call = function()
+    asyncio.get_running_loop().set_task_factory(factory)
+    call.send(None)
+    asyncio.get_running_loop().set_task_factory(None)
+    await turns()
+    with pytest.raises(ValueError, match="failed"):
+        call.send(None)
+    (task,) = tasks
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_a_factory_that_gives_up_its_coroutine(source: Source, cached: Decorate) -> None:
+    """It closes the wrapped coroutine, and so the call within."""
+
+    async def traced(coroutine: Any) -> Any:
+        return await coroutine
+
+    wrapped: List[Any] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        wrapped.append(traced(coroutine))
+
+        async def give_up() -> None:
+            wrapped[-1].send(None)
+            wrapped[-1].close()
+
+        return asyncio.Task(give_up(), loop=loop, **options)
+
+    function = cached()
+    caller = asyncio.ensure_future(function(1))
+    asyncio.get_running_loop().set_task_factory(factory)
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().set_task_factory(None)
+    await turns()
+    assert source.calls == [(1,)]
+    assert caller.cancelled()
+    assert not function.cache_contains(1)
+    assert function.cache_parameters()["tasks"] == 0

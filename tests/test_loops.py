@@ -670,3 +670,96 @@ def test_a_child_process_after_a_fork(running: bool) -> None:
             fork()
     """)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+class Last:
+    """Does something as it goes."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+
+    def __del__(self) -> None:
+        self.act()
+
+
+def test_a_finalizer_amid_an_invalidation_of_an_idle_loop() -> None:
+    """What it drops in turn is dropped as well: whoever is at it looks again."""
+    found: List[Any] = []
+
+    def act() -> None:
+        cached: Any = function
+        found.append(cached.cache_invalidate(2))
+        found.append(cached.cache_contains(2))
+
+    async def work(x: int) -> Any:
+        return Last(act) if x == 1 else x
+
+    function: Any = alru_cache(work)
+    loop = asyncio.new_event_loop()
+    for x in 1, 2, 3:
+        loop.run_until_complete(function(x))
+    loop.run_until_complete(turns())
+    assert function.cache_invalidate(1)
+    collect()
+    assert found == [True, False]
+    assert function.cache_info() == (0, 3, 128, 1)
+    assert loop.run_until_complete(function(3)) == 3
+    assert function.cache_info().hits == 1
+    loop.close()
+
+
+def test_entries_expire_while_another_thread_is_at_the_cache() -> None:
+    """It began when the loop was idle, and was its own; now another runs it."""
+    expired: List[Any] = []
+
+    def elsewhere() -> None:
+        loop.run_until_complete(asyncio.sleep(0.05))
+        expired.append(function.cache_contains(2))
+        expired.append(loop.run_until_complete(function(3)))
+
+    def act() -> None:
+        in_another_thread(elsewhere)
+
+    async def work(x: int) -> Any:
+        return Last(act) if x == 1 else x
+
+    function: Any = alru_cache(work, ttl=0.02)
+    loop = asyncio.new_event_loop()
+
+    async def fill() -> None:
+        for x in 1, 2:
+            await function(x)
+        await turns()
+
+    loop.run_until_complete(fill())
+    assert function.cache_invalidate(1)
+    collect()
+    assert expired == [False, 3]
+    loop.run_until_complete(asyncio.sleep(0.1))
+    assert function.cache_info().currsize == 0
+    assert timers(loop) == []
+    loop.close()
+
+
+def test_a_caller_that_outlives_its_loop() -> None:
+    """Nobody has closed the loop; it goes, and the call with it."""
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    function: Any = alru_cache(forever)
+    callers: List[Any] = []
+
+    async def begin() -> None:
+        callers.append(function())
+        callers[-1].send(None)
+        await turns()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    assert function.cache_parameters()["tasks"] == 1
+    loop.close()
+    del loop
+    callers.clear()
+    gc.collect()
+    assert function.cache_parameters()["tasks"] == 0

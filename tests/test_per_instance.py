@@ -1016,3 +1016,16 @@ def test_it_shows_as_any_decorated_method() -> None:
     assert client.get != Client().get
     assert hash(client.get) == hash(client.get)
     assert Client.get is vars(Client)["get"]
+
+
+async def test_unbounded() -> None:
+    class Unbounded:
+        @alru_cache(maxsize=None, per_instance=True)
+        async def get(self, x: int) -> int:
+            return x
+
+    instance = Unbounded()
+    for x in range(200):
+        await instance.get(x)
+    assert await instance.get(0) == 0
+    assert instance.get.cache_info() == (1, 200, None, 200)
