@@ -182,6 +182,26 @@ async def test_no_timer_outlives_its_entry(cached: Decorate, how: str) -> None:
     assert timers(loop) == []
 
 
+@pytest.mark.xfail(strict=True, reason="the one that was invalidated is next in the queue")
+def test_no_timer_for_what_was_invalidated_before_the_last_one_expired() -> None:
+    async def identity(x: int) -> int:
+        return x
+
+    with clock_loop() as loop:
+        function = alru_cache(ttl=lambda seconds: seconds)(identity)
+
+        async def main() -> None:
+            await function(10)
+            await function(20)
+            assert function.cache_invalidate(20)
+            loop.now += 10
+            await turns()
+            assert function.cache_info().currsize == 0
+            assert timers(loop) == []
+
+        loop.run_until_complete(main())
+
+
 async def test_one_timer_for_all(cached: Decorate) -> None:
     async def identity(x: int) -> int:
         return x

@@ -7,6 +7,7 @@ import functools
 import gc
 import math
 import random
+import sys
 import threading
 import weakref
 from typing import Any, Dict, List, Tuple
@@ -58,6 +59,11 @@ class AsyncCall:
     of_its_own = alru_cache(per_instance=True)(method)
 
 
+accepted = pytest.mark.xfail(
+    sys.version_info < (3, 12), strict=True, reason="a bound method of ours is accepted"
+)
+
+
 @pytest.mark.parametrize("option", ["ttl", "key"])
 @pytest.mark.parametrize(
     "function",
@@ -68,8 +74,8 @@ class AsyncCall:
         AsyncCall(),
         AsyncCall().method,
         alru_cache(coroutine_function),
-        AsyncCall().cached,
-        AsyncCall().of_its_own,
+        pytest.param(AsyncCall().cached, marks=accepted),
+        pytest.param(AsyncCall().of_its_own, marks=accepted),
     ],
     ids=lambda function: type(function).__name__,
 )
