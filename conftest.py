@@ -1,12 +1,17 @@
-"""Run the Python blocks of README.rst as tests."""
+"""Run the Python blocks of README.rst and docs/ as tests."""
 
 import asyncio
+import contextlib
+import importlib.util
+import io
+import re
 import sys
-from typing import Any, Dict
+import textwrap
+from typing import Any, Dict, Iterator, Optional
 
 import pytest
-from sybil import Sybil
-from sybil.parsers.rest import PythonCodeBlockParser
+from sybil import Document, Example, Region, Sybil
+from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser
 
 import async_lru
 
@@ -16,12 +21,47 @@ def imports(namespace: Dict[str, Any]) -> None:
     namespace.update(asyncio=asyncio, alru_cache=async_lru.alru_cache)
 
 
-pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser()], patterns=["README.rst"], setup=imports
+# Sphinx's two directives: a program, and what it prints.
+TESTCODE = re.compile(
+    r"^\.\. testcode::\n\n(?P<program>(?:(?: .*)?\n)+)"
+    r"(?:\.\. testoutput::\n\n(?P<output>(?:(?: .*)?\n)+))?",
+    re.MULTILINE,
+)
+
+
+def programs(document: Document) -> Iterator[Region]:
+    for match in TESTCODE.finditer(document.text + "\n"):
+        yield Region(match.start(), match.end() - 1, match, prints)
+
+
+def prints(example: Example) -> Optional[str]:
+    """Run a program; tell if it prints something else than the page says."""
+    program, output = (textwrap.dedent(text or "") for text in example.parsed.groups())
+    lines = "\n" * (example.line + 1)  # so that a traceback names the right one
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(lines + program, example.path, "exec"), example.namespace)  # noqa: S102
+    if printed.getvalue().strip() == output.strip():
+        return None
+    return f"It printed:\n\n{printed.getvalue()}\nand not:\n\n{output}"
+
+
+FRAMEWORKS = "fastapi", "httpx", "pydantic", "starlette"
+absent = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is None]
+
+pytest_collect_file = (
+    Sybil(parsers=[PythonCodeBlockParser()], patterns=["README.rst"], setup=imports)
+    + Sybil(
+        parsers=[programs, DocTestParser()],
+        patterns=["docs/*.rst"],
+        excludes=["docs/frameworks.rst"] if absent else [],
+    )
 ).pytest()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What the test client of Starlette and FastAPI says of the client that it is built on.
+    config.addinivalue_line("filterwarnings", "ignore:Using .httpx. with")
     if sys.version_info < (3, 12):
         # pytest-asyncio asks for the current loop, which makes one there that nobody closes.
         config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")

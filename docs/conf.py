@@ -1,4 +1,4 @@
-"""How the site is built: ``tox -e docs``."""
+"""How the site is built: ``make docs``."""
 
 import async_lru
 
@@ -7,10 +7,9 @@ author = "the async_lru authors"
 copyright = "2026, the async_lru authors"  # noqa: A001
 version = release = async_lru.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.doctest"]
+extensions = ["sphinx.ext.doctest"]
 html_theme = "furo"
 html_title = f"async_lru {release}"
-autodoc_member_order = "bysource"
-autodoc_typehints = "none"
-doctest_global_setup = "import asyncio; from async_lru import alru_cache"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 nitpicky = True
