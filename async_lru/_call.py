@@ -19,7 +19,7 @@ _discard_from_call_graph: Any = getattr(
     asyncio, "future_discard_from_awaited_by", operator.is_
 )
 
-
+# Of a call that has ended. It stays empty: who joins a call has found it in flight.
 NOBODY: Waiters = {}
 
 
@@ -154,7 +154,7 @@ class Call(InFlight):
                         cache.store(entry, outcome.value, lifetime)
         except BaseException as error:  # noqa: BLE001  # of a ttl function, or a key
             first: Any = error
-            while first.__context__ not in (None, outcome):
+            while first.__context__ is not None and first.__context__ is not outcome:
                 first = first.__context__
             first.__context__ = None  # that the function has returned is no part of it
             return error
