@@ -396,5 +396,4 @@ def test_model() -> None:
         ),
     )
     rare = {"due", "due, one runs", "joined at expiry", "refreshed", "backed off"}
-    rare |= {"refresh failed after expiry", "not kept", "for ever"}
     assert rare <= {name for name, count in reached.items() if count}, reached

@@ -234,9 +234,9 @@ async def says_later(result: bytes) -> float:
     return 1
 
 
-alru_cache(ttl=says_text)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-alru_cache(ttl=says_later)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-alru_cache(ttl=lambda: 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+alru_cache(ttl=says_text)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+alru_cache(ttl=says_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+alru_cache(ttl=lambda: 5)  # type: ignore[arg-type,misc]  # pyright: ignore[reportArgumentType]
 alru_cache(ttl=5, refresh="5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 alru_cache(ttl=5, refresh=seconds_of)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 alru_cache(per_instance="yes")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
