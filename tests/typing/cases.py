@@ -5,7 +5,7 @@ report a comment that ignores nothing.
 """
 
 from functools import partial, partialmethod
-from typing import Any, Awaitable, Callable, Coroutine, Generic, List, TypeVar
+from typing import Any, Awaitable, Callable, Coroutine, Generic, List, Optional, TypeVar
 
 from typing_extensions import assert_type
 
@@ -32,6 +32,55 @@ async def with_options(n: int) -> bytes:
 @alru_cache(key=lambda n: n)
 async def with_key(n: int) -> bytes:
     return b""
+
+
+def seconds_of(result: bytes) -> float:
+    return len(result)
+
+
+def seconds_or_ever(result: bytes) -> Optional[int]:
+    return len(result) or None
+
+
+@alru_cache(ttl=lambda result: 60 if result else 0, refresh=5, jitter=1)
+async def with_lambda(n: int) -> bytes:
+    return b""
+
+
+@alru_cache(ttl=seconds_of, refresh=0.5)
+async def with_precise(n: int) -> bytes:
+    return b""
+
+
+@alru_cache(ttl=seconds_or_ever)
+async def with_ever(n: int) -> bytes:
+    return b""
+
+
+applied = alru_cache(with_ever.__wrapped__, ttl=seconds_of, refresh=5, per_instance=False)
+
+
+async def of_the_result() -> None:
+    assert_type(await with_lambda(1), bytes)
+    assert_type(await with_precise(1), bytes)
+    assert_type(await with_ever(1), bytes)
+    assert_type(await applied(1), bytes)
+    await with_lambda("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class Own:
+    @alru_cache(per_instance=True, ttl=seconds_of, refresh=5)
+    async def get(self, n: int) -> bytes:
+        return b""
+
+
+async def per_instance(own: Own) -> None:
+    assert_type(await own.get(1), bytes)
+    assert_type(own.get.cache_contains(n=1), bool)
+    await Own.get(own, 1)
+    Own.get.cache_invalidate(own, 1)
+    await own.get("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await own.get()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 positional = alru_cache(32, True)
@@ -175,3 +224,19 @@ alru_cache(maxsize="5")  # type: ignore[call-overload]  # pyright: ignore[report
 alru_cache(ttl="5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 alru_cache(key=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 alru_cache(tll=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+def says_text(result: bytes) -> str:
+    return ""
+
+
+async def says_later(result: bytes) -> float:
+    return 1
+
+
+alru_cache(ttl=says_text)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+alru_cache(ttl=says_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+alru_cache(ttl=lambda: 5)  # type: ignore[arg-type,misc]  # pyright: ignore[reportArgumentType]
+alru_cache(ttl=5, refresh="5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+alru_cache(ttl=5, refresh=seconds_of)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+alru_cache(per_instance="yes")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
