@@ -1,9 +1,6 @@
 """``alru_cache``: what may be decorated, and with which options."""
 
-import asyncio
 import functools
-import inspect
-import sys
 import types
 from typing import (
     TYPE_CHECKING,
@@ -17,6 +14,7 @@ from typing import (
     overload,
 )
 
+from ._function import is_coroutine_function
 from ._instances import PerInstanceWrapper
 from ._keys import MakeKey, custom_key, typed_key, untyped_key
 from ._options import TTL, Options, require_plain
@@ -33,10 +31,6 @@ if TYPE_CHECKING:
 
     _P = ParamSpec("_P")
     _R = TypeVar("_R")
-
-_iscoroutinefunction = (
-    inspect.iscoroutinefunction if sys.version_info >= (3, 14) else asyncio.iscoroutinefunction
-)
 
 
 @overload
@@ -167,6 +161,6 @@ def _wrap(
         raise NotImplementedError(
             f"{function!r} decorating is not supported; maxsize is an int or None"
         )
-    if not _iscoroutinefunction(innermost):
+    if not is_coroutine_function(innermost):
         raise RuntimeError(f"Coroutine function is required, got {function!r}")
     return wrapper(function, innermost, binding, options, make_key, typed)

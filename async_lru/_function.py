@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import sys
 from typing import Any, Callable, Dict, TypeVar, cast
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -16,6 +17,11 @@ class CoroutineFunction:
 
 _mark: Callable[[Any], object] = getattr(inspect, "markcoroutinefunction", repr)  # from 3.12
 _mark(CoroutineFunction)
+
+
+is_coroutine_function: Callable[[Any], bool] = (
+    inspect.iscoroutinefunction if sys.version_info >= (3, 14) else asyncio.iscoroutinefunction
+)
 
 
 def coroutine_function(function: _F) -> _F:

@@ -1,12 +1,13 @@
 """The options of a decorated function: checked, and what they mean for a result."""
 
 import functools
-import inspect
 import math
 import random
 from numbers import Real
 from time import monotonic
 from typing import Any, Callable, Optional, Tuple, Union, cast
+
+from ._function import is_coroutine_function
 
 # By time.monotonic(): the moments from which a result is due for a refresh, and has expired.
 Lifetime = Tuple[float, float]
@@ -70,7 +71,7 @@ def require_plain(name: str, value: Any) -> None:
     while isinstance(value, functools.partial):
         value = value.func
     call = type(value).__call__
-    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call):
+    if is_coroutine_function(value) or is_coroutine_function(call):
         raise TypeError(
             f"{name} must be a plain function, got the coroutine function {value!r}"
         )

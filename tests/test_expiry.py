@@ -182,7 +182,6 @@ async def test_no_timer_outlives_its_entry(cached: Decorate, how: str) -> None:
     assert timers(loop) == []
 
 
-@pytest.mark.xfail(strict=True, reason="the one that was invalidated is next in the queue")
 def test_no_timer_for_what_was_invalidated_before_the_last_one_expired() -> None:
     async def identity(x: int) -> int:
         return x

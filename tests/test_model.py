@@ -32,10 +32,6 @@ Ttl = Union[None, float, str]  # "function" for such a one
 # How often each kind of step was taken, over all examples.
 reached: "Counter[str]" = Counter()
 
-# With these mended, set it, and all is looked at: an eviction cancels a refresh at once; a
-# failed refresh does not return to the queue; no timer is for what has been invalidated.
-MENDED = False
-
 
 class Work:
     """One run of the function: for a key, and for the callers that wait."""
@@ -207,8 +203,6 @@ class Machine(RuleBasedStateMachine):
         ttl, jitter = times
         if ttl is None:
             refresh = None
-        if refresh is not None and not MENDED:
-            maxsize = maxsize and None
         self.stack = contextlib.ExitStack()
         self.loop = self.stack.enter_context(clock_loop())
         self.model = Model(maxsize, ttl, jitter, refresh)
@@ -354,10 +348,7 @@ class Machine(RuleBasedStateMachine):
         assert all(closing.done() == (not self.running()) for closing in self.closing)
         expiring = [e for e in model.entries.values() if self.is_queued(e)]
         count = not model.closed and bool(expiring)
-        if MENDED:
-            assert len(timers(self.loop)) == count
-        else:
-            assert count <= len(timers(self.loop)) <= 1
+        assert len(timers(self.loop)) == count
 
     def is_queued(self, entry: Entry) -> bool:
         return entry.result is not None and self.model.now < entry.expires < float("inf")

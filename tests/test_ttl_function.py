@@ -7,7 +7,6 @@ import functools
 import gc
 import math
 import random
-import sys
 import threading
 import weakref
 from typing import Any, Dict, List, Tuple
@@ -59,11 +58,6 @@ class AsyncCall:
     of_its_own = alru_cache(per_instance=True)(method)
 
 
-accepted = pytest.mark.xfail(
-    sys.version_info < (3, 12), strict=True, reason="a bound method of ours is accepted"
-)
-
-
 @pytest.mark.parametrize("option", ["ttl", "key"])
 @pytest.mark.parametrize(
     "function",
@@ -74,8 +68,8 @@ accepted = pytest.mark.xfail(
         AsyncCall(),
         AsyncCall().method,
         alru_cache(coroutine_function),
-        pytest.param(AsyncCall().cached, marks=accepted),
-        pytest.param(AsyncCall().of_its_own, marks=accepted),
+        AsyncCall().cached,
+        AsyncCall().of_its_own,
     ],
     ids=lambda function: type(function).__name__,
 )
