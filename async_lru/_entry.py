@@ -25,7 +25,9 @@ class InFlight:
     # Those who wait; a call that has lost them all is abandoned.
     waiters: Waiters
 
-    def cancel(self) -> None: ...
+    if TYPE_CHECKING:
+
+        def cancel(self) -> None: ...
 
 
 class Entry:

@@ -1447,3 +1447,64 @@ async def test_a_due_hit_waits_for_nothing_in_the_call_graph(
     for task in tasks:
         graph = asyncio.capture_call_graph(task)  # type: ignore[attr-defined,unused-ignore]  # pyright: ignore[reportAttributeAccessIssue]
         assert graph.awaited_by == ()
+
+
+# Task factories, on every Python
+
+
+@on_clock
+async def test_a_factory_that_runs_the_refresh_at_once(
+    clock: ClockLoop, timed: Decorate
+) -> None:
+    """As an eager one does with what never waits."""
+
+    class Done(asyncio.Future):  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument]
+        """What stands for the task, which asyncio gives a name."""
+
+        def set_name(self, name: object) -> None: ...
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **_: Any) -> Any:
+        done = Done(loop=loop)
+        done.set_result(at_once(coroutine))
+        return done
+
+    calls: List[int] = []
+
+    async def fetch() -> int:
+        calls.append(1)
+        return len(calls)
+
+    function = timed(fetch, **BOTH)
+    assert await function() == 1
+    clock.now += REFRESH
+    clock.set_task_factory(factory)
+    try:
+        assert at_once(function()) == 2
+    finally:
+        clock.set_task_factory(None)
+    assert at_once(function()) == 2
+    assert function.cache_info() == (2, 1, 128, 1)
+
+
+@on_clock
+async def test_a_refresh_whose_task_cannot_be_made(clock: ClockLoop, timed: Decorate) -> None:
+    async def fetch() -> str:
+        return "x"
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError("no more tasks")
+
+    function = timed(fetch, **BOTH)
+    assert await function() == "x"
+    clock.now += REFRESH
+    clock.set_task_factory(refuse)
+    try:
+        with pytest.raises(OSError, match="no more tasks"):
+            await function()
+    finally:
+        clock.set_task_factory(None)
+    assert function.cache_info() == (0, 1, 128, 1)
+    assert function.cache_parameters()["tasks"] == 0
+    assert await function() == "x"
+    await turns()
+    assert function.cache_info() == (1, 1, 128, 1)
