@@ -54,7 +54,7 @@ def doctests(document: Document) -> Iterator[Region]:
 
 
 def answers(example: Example) -> Optional[str]:
-    flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL  # as sphinx.ext.doctest has them
+    flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL  # as Sphinx has them
     test = doctest.DocTestParser().get_doctest(
         example.parsed, {}, example.path, example.path, example.line - 1
     )
