@@ -63,7 +63,7 @@ def answers(example: Example) -> Optional[str]:
     return report.getvalue() if failed else None
 
 
-FRAMEWORKS = "fastapi", "httpx", "pydantic", "starlette"
+FRAMEWORKS = "aiohttp", "fastapi", "httpx", "pydantic", "starlette"
 absent = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is None]
 
 pytest_collect_file = (
