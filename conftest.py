@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import doctest
 import importlib.util
 import io
 import re
@@ -11,7 +12,7 @@ from typing import Any, Dict, Iterator, Optional
 
 import pytest
 from sybil import Document, Example, Region, Sybil
-from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser
+from sybil.parsers.rest import PythonCodeBlockParser
 
 import async_lru
 
@@ -46,13 +47,29 @@ def prints(example: Example) -> Optional[str]:
     return f"It printed:\n\n{printed.getvalue()}\nand not:\n\n{output}"
 
 
-FRAMEWORKS = "fastapi", "httpx", "pydantic", "starlette"
+def doctests(document: Document) -> Iterator[Region]:
+    """All of a page in one, as they go on from one another, and tests run in random order."""
+    if ">>> " in document.text:
+        yield Region(0, len(document.text), document.text, answers)
+
+
+def answers(example: Example) -> Optional[str]:
+    flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL  # as Sphinx has them
+    test = doctest.DocTestParser().get_doctest(
+        example.parsed, {}, example.path, example.path, example.line - 1
+    )
+    report = io.StringIO()
+    failed, _ = doctest.DocTestRunner(optionflags=flags).run(test, out=report.write)
+    return report.getvalue() if failed else None
+
+
+FRAMEWORKS = "aiohttp", "fastapi", "httpx", "pydantic", "starlette"
 absent = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is None]
 
 pytest_collect_file = (
     Sybil(parsers=[PythonCodeBlockParser()], patterns=["README.rst"], setup=imports)
     + Sybil(
-        parsers=[programs, DocTestParser()],
+        parsers=[programs, doctests],
         patterns=["docs/*.rst"],
         excludes=["docs/frameworks.rst"] if absent else [],
     )

@@ -13,3 +13,4 @@ html_title = f"async_lru {release}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 nitpicky = True
+nitpick_ignore = [("py:exc", "asyncio.CancelledError")]
