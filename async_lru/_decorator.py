@@ -88,18 +88,24 @@ def alru_cache(
     coroutine function, a ``functools.partial`` or ``partialmethod`` or a bound method of one,
     or a ``classmethod`` or ``staticmethod`` of one.
 
-    :param maxsize: how many results to keep before the least recently used one goes; None for
-        all, 0 for none at all. (An int; below zero it counts as 0.)
-    :param typed: whether equal arguments of different types are kept apart.
-    :param ttl: seconds to keep a result, from when it is there (a real number >= 0); None for
-        ever.
-    :param jitter: with ttl, up to so many seconds more (a real number >= 0), drawn for each
-        result by ``random.uniform``.
-    :param key: gets the arguments of a call, and returns what to look them up by: anything
-        hashable. By default the arguments themselves, in the manner of ``functools``.
-    :raises RuntimeError: the function is not a coroutine function.
-    :raises NotImplementedError: what is decorated cannot even be called.
-    :raises TypeError, ValueError: an option makes no sense.
+    :param maxsize: how many results are kept in each event loop before the least recently used
+        one is evicted (an int; None for no limit). Below zero it counts as 0: nothing is kept.
+    :param typed: whether equal arguments of different types have entries of their own.
+    :param ttl: for how many seconds a result is kept, from the moment the call returns (a real
+        number >= 0; None for no limit), or a function that gets the result and returns that
+        number: None for no limit, zero or less for not at all.
+    :param jitter: up to how many seconds are added to ttl (a real number >= 0; requires ttl),
+        drawn for each result by ``random.uniform``.
+    :param key: a function that gets the arguments of a call, the instance or class first, and
+        returns a hashable key. By default the arguments are the key, as in ``functools``.
+    :param refresh: the age in seconds from which a call has the result renewed in the
+        background (a real number >= 0; requires ttl, and is less than it).
+    :param per_instance: whether each instance has a cache of its own, which goes with it. For
+        methods of instances that have a ``__dict__`` and can be weakly referenced.
+    :raises RuntimeError: what is decorated is not a coroutine function.
+    :raises NotImplementedError: it is not even callable.
+    :raises TypeError: an option has the wrong type, or key or ttl is a coroutine function.
+    :raises ValueError: an option makes no sense, alone or with the others.
 
     >>> @alru_cache(maxsize=32, ttl=60)
     ... async def double(x):
@@ -108,7 +114,7 @@ def alru_cache(
     8
 
     A call raises what the function raises; TypeError if the arguments are not hashable;
-    RuntimeError if it would wait for itself, or if the cache has been closed.
+    RuntimeError if it would wait for itself, or if the running loop's cache is closed.
     """
     size = maxsize if maxsize is None or isinstance(maxsize, int) else 128
     options = Options(size, ttl, jitter, refresh)

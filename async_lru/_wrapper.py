@@ -111,7 +111,10 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         return info(self.__decorated__, self.__decorated__.every())
 
     def cache_parameters(self) -> _CacheParameters:
-        """``typed``, ``maxsize``, the works running now, and whether it is closed.
+        """``typed``, ``maxsize``, ``tasks`` and ``closed``.
+
+        ``tasks`` is the number of calls in flight, those no longer in the cache included.
+        ``closed`` is about the running loop; without one, whether all caches are closed.
 
         >>> alru_cache(asyncio.sleep).cache_parameters()
         {'typed': False, 'maxsize': 128, 'tasks': 0, 'closed': False}
@@ -119,9 +122,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         return parameters(self.__decorated__, self.__decorated__.every())
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Whether there is an entry for a call with these arguments. Counts as no use.
+        """Whether there is a result for these arguments, or a call in flight.
 
-        Raises TypeError if they are not hashable.
+        Neither a hit nor a miss. Raises TypeError if the arguments are not hashable.
 
         >>> alru_cache(asyncio.sleep).cache_contains(1)
         False
@@ -132,10 +135,10 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         return loops.contain(key)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Drop the entry for a call with these arguments; True if there was one.
+        """Remove the entry for these arguments; True if there was one.
 
-        Work in flight goes on for its callers. Raises TypeError if the arguments are not
-        hashable.
+        A call in flight goes on for its callers, and its result is not kept. Raises TypeError
+        if the arguments are not hashable.
 
         >>> sleep = alru_cache(asyncio.sleep)
         >>> asyncio.run(sleep(0))
@@ -148,7 +151,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         return loops.invalidate(key)
 
     def cache_clear(self) -> None:
-        """Drop all entries, and zero the counters; work in flight goes on for its callers.
+        """Remove all entries and zero the counters. Calls in flight go on for their callers.
 
         >>> sleep = alru_cache(asyncio.sleep)
         >>> asyncio.run(sleep(0))
@@ -159,10 +162,11 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         clear(self.__decorated__.every())
 
     async def cache_close(self, *, wait: bool = False) -> None:
-        """Refuse calls from now on, and see the works in flight to their end.
+        """Refuse calls in the running loop from now on, and see those in flight to their end.
 
-        They are cancelled, or with ``wait=True`` left to finish. This returns when those of
-        the running loop have ended; other loops are told, and not waited for.
+        They are cancelled, or with ``wait=True`` left to finish; either way this returns when
+        they have ended, less those that wait for the one that closes. Other loops are not
+        concerned.
 
         >>> sleep = alru_cache(asyncio.sleep)
         >>> asyncio.run(sleep.cache_close())
@@ -228,7 +232,7 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         return decorated.every()
 
     def cache_info(self) -> functools._CacheInfo:
-        """As the function's, which is for all instances."""
+        """As the function's: over all instances, unless each has a cache of its own."""
         return info(self.__func__.__decorated__, self.__every__())
 
     def cache_parameters(self) -> _CacheParameters:
@@ -236,15 +240,15 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         return parameters(self.__func__.__decorated__, self.__every__())
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Whether there is an entry for a call of this method with these arguments."""
+        """As the function's, for this instance."""
         return self.__func__.cache_contains(self.__self__, *args, **kwargs)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Drop the entry for a call of this method with these arguments."""
+        """As the function's, for this instance."""
         return self.__func__.cache_invalidate(self.__self__, *args, **kwargs)
 
     def cache_clear(self) -> None:
-        """As the function's: drops the entries of all instances."""
+        """As the function's: of all instances, unless each has a cache of its own."""
         clear(self.__every__())
 
     async def cache_close(
@@ -254,9 +258,9 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         cancel: Optional[bool] = None,
         return_exceptions: Optional[bool] = None,
     ) -> None:
-        """As the function's: closes it for all instances.
+        """As the function's: for all instances, unless each has a cache of its own.
 
-        ``cancel`` and ``return_exceptions`` are deprecated, and have no effect.
+        ``cancel`` and ``return_exceptions`` are deprecated and have no effect.
         """
         for name, value, default in (
             ("cancel", cancel, False),
