@@ -162,17 +162,21 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         clear(self.__decorated__.every())
 
     async def cache_close(self, *, wait: bool = False) -> None:
-        """Refuse calls in the running loop from now on, and see those in flight to their end.
+        """Close the running loop's cache, for good: calls in it raise RuntimeError.
 
-        They are cancelled, or with ``wait=True`` left to finish; either way this returns when
-        they have ended, less those that wait for the one that closes. Other loops are not
-        concerned.
+        Calls in flight are cancelled, or with ``wait=True`` left to finish. This returns when
+        all of them have ended, except those that wait for the one that closes. Other loops,
+        running or to come, are not concerned.
 
         >>> sleep = alru_cache(asyncio.sleep)
-        >>> asyncio.run(sleep.cache_close())
-        >>> asyncio.run(sleep(0))
+        >>> async def main():
+        ...     await sleep.cache_close()
+        ...     await sleep(0)
+        >>> asyncio.run(main())
         Traceback (most recent call last):
         RuntimeError: alru_cache is closed for sleep
+        >>> asyncio.run(sleep(0, "open"))  # in another loop
+        'open'
         """
         await close([self.__loops__.here()], wait)
 

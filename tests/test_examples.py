@@ -32,10 +32,7 @@ def test_script(name: str) -> None:
         assert "CacheInfo(hits=3, misses=8, maxsize=32, currsize=8)\n" in result.stdout
 
 
-OLD = pytest.mark.xfail(strict=True, reason="cache_close() is told as it was in 3.0.0")
-
-
-@pytest.mark.parametrize("module", [_decorator, pytest.param(_wrapper, marks=OLD)])
+@pytest.mark.parametrize("module", [_decorator, _wrapper])
 def test_docstrings(module: ModuleType) -> None:
     names = {"asyncio": asyncio, "alru_cache": alru_cache}
     failed, run = doctest.testmod(module, globs=names, optionflags=doctest.ELLIPSIS)
