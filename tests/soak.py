@@ -8,7 +8,6 @@ and the counters add up.
 import argparse
 import asyncio
 import gc
-import os
 import random
 import time
 import tracemalloc
