@@ -981,7 +981,8 @@ def test_a_call_in_another_thread_between() -> None:
         assert await client.get(key) == ("client", key)
 
     asyncio.run(main())
-    assert client.calls == [1, key]
+    # Either may be the first: since 3.14 a tuple asks for a hash just once.
+    assert sorted(client.calls, key=id) == sorted([1, key], key=id)
 
 
 # Expiry and refresh

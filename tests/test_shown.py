@@ -220,6 +220,7 @@ class TestCallGraph:
         else:
             gates[0].set_result(None)
             await caller
+            await turns()  # asyncio holds what was awaited last until the next step
         reference = weakref.ref(caller)
         del caller
         collect()
