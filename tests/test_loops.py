@@ -316,7 +316,7 @@ def test_a_closed_loop_is_let_go_with_one_warning() -> None:
     assert reference() is None
     assert function.cache_info() == (0, 1, 128, 1)
     with warnings.catch_warnings(record=True) as again:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", AlruCacheLoopResetWarning)
         asyncio.run(main())
     assert [w for w in again if w.category is AlruCacheLoopResetWarning] == []
 

@@ -845,7 +845,7 @@ def test_closed_on_the_class() -> None:
         assert await first.get() == await second.get() == 1
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", AlruCacheLoopResetWarning)
         asyncio.run(main())
         asyncio.run(again())
 
@@ -890,14 +890,14 @@ def test_the_loop_reset_warning_comes_once() -> None:
     asyncio.run(use())
     assert Warned.get.cache_info() == (0, 3, 128, 3)
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", AlruCacheLoopResetWarning)
         asyncio.run(instances[0].get())
     assert [w.category for w in caught] == [AlruCacheLoopResetWarning]
     assert "event loop change" in str(caught[0].message)
     # What the others had goes with their own next call.
     assert [instance.get.cache_info().misses for instance in instances] == [1, 1, 1]
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", AlruCacheLoopResetWarning)
         asyncio.run(use())
     assert Warned.get.cache_info() == (0, 3, 128, 3)
 

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from async_lru import alru_cache
+from async_lru import AlruCacheLoopResetWarning, alru_cache
 
 from .helpers import FREE_THREADED, collect
 
@@ -161,7 +161,7 @@ def test_closing_while_others_call(switching: None, wait: bool) -> None:
             asyncio.run(main())
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", AlruCacheLoopResetWarning)
         in_threads(caller(), caller(), open_and_close, then=closed.set)
     function.cache_clear()
 
