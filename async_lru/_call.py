@@ -70,9 +70,12 @@ class Call(InFlight):
     def __next__(self) -> Any:
         if not self.begun:
             self.begun = True
-            self.task = current_task()  # it may be eager, and not known yet
+            self.taken_by(current_task())  # it may be eager, and not known yet
             if not self.waiters:
-                return self.throw(asyncio.CancelledError())
+                try:
+                    return self.throw(asyncio.CancelledError())
+                finally:
+                    del self
         try:
             return self.coroutine.send(None)
         except BaseException as outcome:  # a StopIteration, if it has returned
@@ -84,6 +87,12 @@ class Call(InFlight):
             raise ending
         finally:
             del self, ending
+
+    def taken_by(self, task: "Optional[asyncio.Task[Any]]") -> None:
+        self.task = task
+        coroutine: Any = None if task is None else task.get_coro()
+        if task is not None and coroutine is not self:  # a task factory has wrapped it
+            _wrapped[ref(task, _wrapped.pop)] = ref(self)
 
     def send(self, value: Any) -> Any:  # noqa: ARG002  # asyncio sends nothing
         return self.__next__()
@@ -120,12 +129,27 @@ class Call(InFlight):
         self.task = self.entry.call = None
         self.waiters = NOBODY
         state.running.pop(self, None)
+        self.deliver(outcome, task, waiters)
+        if state.closings:
+            wake(state)
+        if not returned:
+            self.fail()
+        if state.abandoned:
+            state.abandoned.pop(self, None)
+        # Who has waited for it last may still refer to it, and is to keep nothing alive.
+        self.entry = MISSING
+        return outcome
+
+    def deliver(
+        self, outcome: Any, task: "Optional[asyncio.Task[Any]]", waiters: Waiters
+    ) -> None:
+        """Wake all who wait."""
         for waiter in tuple(waiters):
             if waiter is None:
                 continue
             _discard_from_call_graph(task, waiters[waiter])
             try:
-                if returned:
+                if type(outcome) is StopIteration:
                     waiter.set_result(outcome.value)
                 elif isinstance(outcome, asyncio.CancelledError):
                     waiter.cancel()
@@ -135,11 +159,6 @@ class Call(InFlight):
                     self.unretrieved[waiter] = task
             except asyncio.InvalidStateError:  # its caller has been cancelled
                 pass
-        if state.closings:
-            wake(state)
-        if not returned:
-            self.fail()
-        return outcome
 
     def store(self, outcome: StopIteration) -> BaseException:
         """Put the result into the cache, if the entry is still there."""
@@ -157,6 +176,8 @@ class Call(InFlight):
             while first.__context__ is not None and first.__context__ is not outcome:
                 first = first.__context__
             first.__context__ = None  # that the function has returned is no part of it
+            if isinstance(error, StopIteration):  # of a key; it would be taken for a result
+                return RuntimeError("a key raised StopIteration")
             return error
         return outcome
 
@@ -165,7 +186,8 @@ class Call(InFlight):
         traceback = failure.__traceback__
         while traceback is not None and _is_ours(traceback):
             traceback = traceback.tb_next
-        failure.__traceback__ = self.traceback = traceback
+        failure.__traceback__ = traceback
+        self.traceback = traceback if self.waiters else None
         self.unretrieved = {}
         if isinstance(failure, (KeyboardInterrupt, SystemExit)) and self.task is not None:
             _retrieve(self.task)  # it leaves the loop by itself, and is no news
@@ -211,7 +233,7 @@ class Call(InFlight):
     def check(self, task: "asyncio.Task[Any]") -> None:
         """See a task to its end that a factory has made, which may never run the call."""
         if not task.done():
-            _wrapped[ref(task, _wrapped.pop)] = ref(self)
+            self.taken_by(task)
             task.add_done_callback(self.check)
             return
         _wrapped.pop(ref(task), None)
@@ -237,7 +259,10 @@ class Call(InFlight):
         if task is not None and waiter.exception() is error:
             _retrieve(task)
             # Through the function's lines, and not through those of its other callers.
-            return error.with_traceback(self.traceback)
+            error = error.with_traceback(self.traceback)
+            if not self.unretrieved:
+                self.traceback = None
+            return error
         self.leave(waiter)
         if not isinstance(error, GeneratorExit):  # which may come from anywhere
             self.state.apply()
@@ -249,7 +274,7 @@ class Call(InFlight):
         here = self.waiters.pop(waiter, None)
         _discard_from_call_graph(self.task, here)
         caller = call_of(here)
-        if caller is not None:
+        if caller is not None and caller.awaits is self:
             caller.awaits = None
         if not self.waiters and self.entry.call is self:
             self.state.abandon(self)

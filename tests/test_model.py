@@ -377,7 +377,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.timeout(60)
 def test_model() -> None:
     reached.clear()
-    run_state_machine_as_test(
+    run_state_machine_as_test(  # type: ignore[no-untyped-call,unused-ignore]
         Machine,
         settings=settings(
             max_examples=300,

@@ -14,18 +14,20 @@ What may crash or hang has a process of its own. These are elsewhere:
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
 import sys
 import threading
+import weakref
 from typing import Any, Callable, ClassVar, List
 
 import pytest
 
 from async_lru import alru_cache
 
-from .helpers import FREE_THREADED, collect, identity, run_program, turns
+from .helpers import FREE_THREADED, PYPY, Thing, collect, identity, run_program, turns
 from .interference import line_by_line, traced_by
 
 KEYS = """
@@ -463,3 +465,153 @@ def test_a_miss_adds_two_turns_of_the_loop(waits: int, options: Any) -> None:
     loop.run_until_complete(main())
     loop.close()
     gc.collect()
+
+
+# Found in the core of 3.1, before its release.
+
+
+async def test_a_factory_that_wraps_and_is_eager_hides_no_circle() -> None:
+    if sys.version_info < (3, 12):
+        pytest.skip("eager tasks are new in 3.12")
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        async def wrapped() -> Any:
+            return await coroutine
+
+        return asyncio.Task(wrapped(), loop=loop, eager_start=True, **options)  # type: ignore[call-arg,unused-ignore]
+
+    async def itself(x: int) -> int:
+        return await again(x)  # type: ignore[no-any-return]
+
+    again: Any = alru_cache(itself)
+    asyncio.get_running_loop().set_task_factory(factory)
+    try:
+        with pytest.raises(RuntimeError, match="awaits its own result"):
+            await asyncio.wait_for(again(1), 5)
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
+    assert again.cache_parameters()["tasks"] == 0
+
+
+@pytest.mark.skipif(PYPY, reason="there are no reference counts")
+@pytest.mark.parametrize("how", ["failure", "clear"])
+async def test_a_call_that_goes_on_keeps_nothing_of_what_it_awaited(how: str) -> None:
+    references: List[Any] = []
+
+    async def inner(thing: Thing) -> Thing:
+        references.append(weakref.ref(thing))
+        if how == "failure":
+            raise ValueError
+        return thing
+
+    async def outer() -> bool:
+        with contextlib.suppress(ValueError):
+            await cached_inner(Thing())
+        cached_inner.cache_clear()
+        await turns()
+        collect()
+        return references[0]() is None
+
+    cached_inner: Any = alru_cache(inner, ttl=1000)
+    cached_outer: Any = alru_cache(outer)
+    assert await cached_outer()
+
+
+@pytest.mark.skipif(PYPY, reason="there are no reference counts")
+async def test_a_refresh_that_says_zero_leaves_no_cycle() -> None:
+    lifetimes = [1000.0, 1000.0, 0.0]
+
+    class Client:
+        @alru_cache(ttl=lambda _: lifetimes.pop(0), refresh=0, per_instance=True)
+        async def get(self, x: str) -> Thing:
+            return Thing()
+
+    client = Client()
+    reference = weakref.ref(await client.get("stays"))
+    await client.get("goes")
+    await client.get("goes")  # which begins a refresh
+    await turns()
+    gc.disable()
+    try:
+        del client
+        await turns()
+        collect()
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_key_that_raises_stop_iteration() -> None:
+    class Key:
+        armed = False
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            if Key.armed:
+                raise StopIteration
+            return self is other
+
+    async def work(key: Key) -> str:
+        Key.armed = len(keys) > 1
+        return "right"
+
+    keys = [Key()]
+    function: Any = alru_cache(work, key=lambda key: key)
+    assert await function(keys[0]) == "right"
+    keys.append(Key())
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await function(keys[1])
+    Key.armed = False
+
+
+@pytest.mark.skipif(PYPY, reason="there are no reference counts")
+async def test_a_call_abandoned_before_its_first_step_leaves_no_cycle() -> None:
+    async def work(thing: Thing) -> None:
+        await asyncio.Event().wait()
+
+    function: Any = alru_cache(work)
+    thing = Thing()
+    reference = weakref.ref(thing)
+    gc.disable()
+    try:
+        call = function(thing)
+        del thing
+        call.send(None)
+        call.close()
+        del call
+        await turns()
+        collect()
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+async def test_close_cancels_once() -> None:
+    """Not again, when what is being cleaned up has closed another cache."""
+    entered, gate = asyncio.Event(), asyncio.Event()
+    cleaned: List[str] = []
+
+    async def slow(x: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await other.cache_close(wait=True)
+            entered.set()
+            await gate.wait()
+            cleaned.append("cleaned up")
+
+    async def nothing() -> None:
+        await gate.wait()
+
+    function: Any = alru_cache(slow)
+    other: Any = alru_cache(nothing)
+    callers = [asyncio.ensure_future(function(x)) for x in range(2)]
+    callers.append(asyncio.ensure_future(other()))
+    await turns()
+    closing = asyncio.ensure_future(function.cache_close())
+    await turns()
+    gate.set()
+    await asyncio.wait([closing, *callers])
+    assert cleaned == ["cleaned up"] * 2
