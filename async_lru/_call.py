@@ -68,15 +68,9 @@ class Call(InFlight):
     # What its task awaits.
 
     def __next__(self) -> Any:
-        if not self.begun:
-            self.begun = True
-            self.taken_by(current_task())  # it may be eager, and not known yet
-            if not self.waiters:
-                try:
-                    return self.throw(asyncio.CancelledError())
-                finally:
-                    del self
         try:
+            if not self.begun:
+                self.begin()
             return self.coroutine.send(None)
         except BaseException as outcome:  # a StopIteration, if it has returned
             ending = self.end(outcome)
@@ -87,6 +81,14 @@ class Call(InFlight):
             raise ending
         finally:
             del self, ending
+
+    def begin(self) -> None:
+        """Take the first step, unless nobody waits any more."""
+        self.begun = True
+        self.taken_by(current_task())  # it may be eager, and not known yet
+        if not self.waiters:
+            self.close()
+            raise asyncio.CancelledError
 
     def taken_by(self, task: "Optional[asyncio.Task[Any]]") -> None:
         self.task = task
