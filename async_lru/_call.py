@@ -431,12 +431,12 @@ async def _change(states: List[State], caller: Optional[Call]) -> None:
 
 
 def _pending(state: State, caller: Optional[Call]) -> List[Call]:
-    """The calls in flight, less those that wait for the caller or close a cache themselves."""
+    """The calls in flight, less those that wait for the caller or for another that closes."""
     calls: List[Any] = list(state.running)
     return [
         call
         for call in calls
-        if call.closing is None and (caller is None or caller not in call.chain())
+        if not any(waited is caller or waited.closing for waited in call.chain())
     ]
 
 

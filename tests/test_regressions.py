@@ -615,3 +615,32 @@ async def test_close_cancels_once() -> None:
     gate.set()
     await asyncio.wait([closing, *callers])
     assert cleaned == ["cleaned up"] * 2
+
+
+async def test_closings_that_wait_for_each_other_through_a_third_function() -> None:
+    closing, late = asyncio.Event(), asyncio.Event()
+
+    async def first(x: str) -> str:
+        if x == "closes":
+            await late.wait()
+            await one.cache_close(wait=True)
+            return x
+        return await second()  # type: ignore[no-any-return]
+
+    async def closes_third() -> str:
+        closing.set()
+        await three.cache_close(wait=True)  # which waits for the one that closes the first
+        return "second"
+
+    async def third() -> str:
+        return await one("closes")  # type: ignore[no-any-return]
+
+    one: Any = alru_cache(first)
+    second: Any = alru_cache(closes_third)
+    three: Any = alru_cache(third)
+    callers = [asyncio.ensure_future(call) for call in (three(), one("waits"))]
+    await closing.wait()
+    await turns()
+    late.set()
+    await asyncio.wait_for(asyncio.wait(callers), 5)
+    assert [caller.result() for caller in callers] == ["closes", "second"]
