@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import operator
 from asyncio import Future, current_task, get_running_loop
+from inspect import GEN_CREATED, getgeneratorstate
 from time import monotonic
-from types import CoroutineType, TracebackType
-from typing import Any, Awaitable, Dict, Hashable, Iterator, List, Optional, Set, Tuple
+from types import CoroutineType, TracebackType, coroutine
+from typing import Any, Awaitable, Dict, Generator, Hashable, Iterator, List, Optional, Set, Tuple
 from weakref import ref
 
 from ._cache import Cache
@@ -24,23 +25,24 @@ NOBODY: Waiters = {}
 
 
 class Call(InFlight):
-    """The coroutine of a task: that of the function, whose outcome is taken in its last step.
+    """A call in flight, and the coroutine of its task.
 
-    So the outcome is in the cache before anything else can run. Who looks at the task finds
-    the function's own coroutine.
+    It passes each step to the function's own coroutine, and takes the outcome in the last:
+    so that is in the cache before anything else can run. Who looks at the task finds the
+    function's coroutine.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "awaits",
-        "begun",
-        "closing",
-        "coroutine",
-        "state",
-        "task",
-        "traceback",
-        "unretrieved",
-    )
+    __slots__ = ("__dict__", "__weakref__", "coroutine", "send", "state", "steps", "task")
+
+    # What few calls have stands in __dict__.
+    # The call that this one waits for, or the last one that it has waited for.
+    awaits: "Optional[Call]" = None
+    # Set while this one closes a cache, and waits for others to end.
+    closing: "Optional[Future[None]]" = None
+    # Of a failure: where the function failed, and those who are yet to receive it, with the
+    # task that is to know when one has.
+    traceback: Optional[TracebackType] = None
+    unretrieved: Waiters = NOBODY
 
     def __init__(
         self, state: State, cache: Cache, entry: Entry, waiters: Waiters, awaitable: Any
@@ -53,42 +55,63 @@ class Call(InFlight):
         self.coroutine: Any = (
             awaitable if type(awaitable) is CoroutineType else _coroutine(awaitable)
         )
-        self.begun = False
         # While it is in flight.
         self.task: Optional["asyncio.Task[Any]"] = None
-        # The call that this one waits for, or the last one that it has waited for.
-        self.awaits: Optional[Call] = None
-        # Set while this one closes a cache, and waits for others to end.
-        self.closing: Optional["Future[None]"] = None
-        # Of a failure: where the function failed, and those who are yet to receive it, with
-        # the task that is to know when one has.
-        self.traceback: Optional[TracebackType] = None
-        self.unretrieved: Waiters = NOBODY
+        self.steps = steps = self.run()
+        # The generator's own: a step of the task runs no Python code but the function's.
+        self.send = steps.send
 
     # What its task awaits.
 
-    def __next__(self) -> Any:
+    @coroutine
+    def run(self) -> Generator[Any, Any, Any]:
+        value, failure = None, None
         try:
-            if not self.begun:
-                self.begin()
-            return self.coroutine.send(None)
-        except BaseException as outcome:  # a StopIteration, if it has returned
-            ending = self.end(outcome)
-            if ending is outcome:
-                del self, ending  # the task keeps the exception, and that keeps this frame
+            if self.task is None:  # it is eager
+                self.taken_by(current_task())
+            if not self.waiters:
+                self.coroutine.close()
+                raise asyncio.CancelledError
+            value = yield from self.coroutine
+        except BaseException as error:
+            if not self.is_running():  # its loop is gone, and it is collected
                 raise
+            failure = error
+        else:
+            failure = self.store(value)
+        self.end(value, failure)
+        if failure is None:
+            return value
         try:
-            raise ending
+            raise failure
         finally:
-            del self, ending
+            del self, value, failure  # the task keeps the exception, and that keeps this frame
 
-    def begin(self) -> None:
-        """Take the first step, unless nobody waits any more."""
-        self.begun = True
-        self.taken_by(current_task())  # it may be eager, and not known yet
-        if not self.waiters:
-            self.close()
-            raise asyncio.CancelledError
+    def throw(self, error: BaseException) -> Any:
+        """A step of a task that has been cancelled, which may be its first."""
+        if getgeneratorstate(self.steps) != GEN_CREATED:
+            return self.steps.throw(error)
+        self.close()
+        self.end(None, error)
+        try:
+            raise error
+        finally:
+            del self, error
+
+    def close(self) -> None:
+        self.steps.close()
+        self.coroutine.close()
+
+    def __await__(self) -> Any:
+        return _coroutine(self.steps).__await__()  # a task factory has wrapped it
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.coroutine, name)
+
+    def is_running(self) -> bool:
+        """Whether a step of its task is being taken."""
+        loop = self.state.loop()
+        return loop is not None and current_task(loop) is self.task
 
     def taken_by(self, task: "Optional[asyncio.Task[Any]]") -> None:
         self.task = task
@@ -96,92 +119,54 @@ class Call(InFlight):
         if task is not None and coroutine is not self:  # a task factory has wrapped it
             _wrapped[ref(task, _wrapped.pop)] = ref(self)
 
-    def send(self, value: Any) -> Any:  # noqa: ARG002  # asyncio sends nothing
-        return self.__next__()
-
-    def throw(self, *error: Any) -> Any:
-        """A step of a task that has been cancelled, which may be its first."""
-        self.begun = True
+    def store(self, value: Any) -> Optional[BaseException]:
+        """Put the result into the cache, if the entry is still there; return what fails."""
+        state, entry, cache = self.state, self.entry, self.cache()
         try:
-            return self.coroutine.throw(*error)
-        except BaseException as outcome:  # noqa: BLE001
-            ending = self.end(outcome)
-        try:
-            raise ending
-        finally:
-            del self, error, ending
+            if cache is not None and state.holds(cache, entry):
+                if state.options.ttl is None:
+                    cache.entries[entry.key] = value
+                else:
+                    lifetime = state.options.lifetime(value)
+                    if state.holds(cache, entry):  # a ttl function may do anything
+                        cache.store(entry, value, lifetime)
+        except BaseException as error:  # noqa: BLE001  # of a ttl function, or a key
+            if isinstance(error, StopIteration):  # of a key; no future takes it
+                return RuntimeError("a key raised StopIteration")
+            return error
+        return None
 
-    def close(self) -> None:
-        self.coroutine.close()
-
-    def __await__(self) -> "Call":
-        return self  # a task factory has wrapped it
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.coroutine, name)
-
-    def end(self, outcome: Any) -> Any:
-        """Take the outcome of the coroutine; return what the task is to end with."""
-        if type(outcome) is StopIteration:
-            outcome = self.store(outcome)
-        returned = type(outcome) is StopIteration
-        if not returned:
-            self.trace(outcome)
+    def end(self, value: Any, failure: Optional[BaseException]) -> None:
+        """Deliver the outcome to all who wait, and keep nothing alive."""
+        if failure is not None:
+            self.trace(failure)
         task, waiters, state = self.task, self.waiters, self.state
         self.task = self.entry.call = None
         self.waiters = NOBODY
         state.running.pop(self, None)
-        self.deliver(outcome, task, waiters)
-        if state.closings:
-            wake(state)
-        if not returned:
-            self.fail()
-        if state.abandoned:
-            state.abandoned.pop(self, None)
-        # Who has waited for it last may still refer to it, and is to keep nothing alive.
-        self.entry = MISSING
-        return outcome
-
-    def deliver(
-        self, outcome: Any, task: "Optional[asyncio.Task[Any]]", waiters: Waiters
-    ) -> None:
-        """Wake all who wait."""
         for waiter in tuple(waiters):
             if waiter is None:
                 continue
             _discard_from_call_graph(task, waiters[waiter])
             try:
-                if type(outcome) is StopIteration:
-                    waiter.set_result(outcome.value)
-                elif isinstance(outcome, asyncio.CancelledError):
+                if failure is None:
+                    waiter.set_result(value)
+                elif isinstance(failure, (asyncio.CancelledError, GeneratorExit)):
                     waiter.cancel()
                 else:
-                    waiter.set_exception(outcome)
+                    waiter.set_exception(failure)
                     waiter._log_traceback = False
                     self.unretrieved[waiter] = task
             except asyncio.InvalidStateError:  # its caller has been cancelled
                 pass
-
-    def store(self, outcome: StopIteration) -> BaseException:
-        """Put the result into the cache, if the entry is still there."""
-        state, entry, cache = self.state, self.entry, self.cache()
-        try:
-            if cache is not None and state.holds(cache, entry):
-                if state.options.ttl is None:
-                    cache.entries[entry.key] = outcome.value
-                else:
-                    lifetime = state.options.lifetime(outcome.value)
-                    if state.holds(cache, entry):  # a ttl function may do anything
-                        cache.store(entry, outcome.value, lifetime)
-        except BaseException as error:  # noqa: BLE001  # of a ttl function, or a key
-            first: Any = error
-            while first.__context__ is not None and first.__context__ is not outcome:
-                first = first.__context__
-            first.__context__ = None  # that the function has returned is no part of it
-            if isinstance(error, StopIteration):  # of a key; it would be taken for a result
-                return RuntimeError("a key raised StopIteration")
-            return error
-        return outcome
+        if state.closings:
+            wake(state)
+        if failure is not None:
+            self.fail()
+        if state.abandoned:
+            state.abandoned.pop(self, None)
+        # Who has waited for it last may still refer to it, and is to keep nothing alive.
+        self.entry = MISSING
 
     def trace(self, failure: BaseException) -> None:
         """Keep where the function failed, for all who are to receive the failure."""
@@ -242,7 +227,7 @@ class Call(InFlight):
         if self.entry.call is self:  # cancelled before the first step, or out of stack
             self.close()
             error = None if task.cancelled() else task.exception()
-            self.end(error or asyncio.CancelledError())
+            self.end(None, error or asyncio.CancelledError())
 
     def cancel(self) -> None:
         loop = self.state.loop()
@@ -250,7 +235,7 @@ class Call(InFlight):
             self.task.cancel()
             return
         self.state.running.pop(self, None)
-        if not self.begun:
+        if getgeneratorstate(self.steps) == GEN_CREATED:
             self.close()  # or Python would warn that it was never awaited
 
     # What its callers await.
