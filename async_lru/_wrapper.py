@@ -20,7 +20,8 @@ from typing import (
     overload,
 )
 
-from ._call import answer, close
+from ._call import answer
+from ._closing import close
 from ._entry import MISSING, Entry
 from ._function import Annotations, CoroutineFunction, Text, coroutine_function
 from ._keys import untyped_key
