@@ -101,14 +101,14 @@ class Call(InFlight):
 
     def throw(self, error: BaseException) -> Any:
         """A step of a task that has been cancelled, which may be its first."""
-        if getgeneratorstate(self.steps) != GEN_CREATED:
-            return self.steps.throw(error)
-        self.close()
-        self.end(None, error)
         try:
+            if getgeneratorstate(self.steps) != GEN_CREATED:
+                return self.steps.throw(error)
+            self.close()
+            self.end(None, error)
             raise error
         finally:
-            del self, error
+            del self, error  # the exception keeps this frame
 
     def close(self) -> None:
         self.steps.close()
