@@ -33,7 +33,9 @@ _Self = TypeVar("_Self")
 
 
 # Without the annotations: since 3.14 reading them may evaluate them.
-_COPIED = [name for name in functools.WRAPPER_ASSIGNMENTS if name != "__annotations__"]
+_COPIED = [
+    name for name in map(str, functools.WRAPPER_ASSIGNMENTS) if name != "__annotations__"
+]
 
 
 class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):

@@ -43,27 +43,30 @@ def in_threads(*mains: Any, then: Callable[[], None] = lambda: None) -> None:
     ``then`` is called when the last of them, or any that fails, has ended: to stop the others.
     """
     errors: List[BaseException] = []
+    loops = [asyncio.new_event_loop() for _ in mains]
     ready = threading.Barrier(len(mains))
 
-    def run(main: Any) -> None:
+    def run(main: Any, loop: asyncio.AbstractEventLoop) -> None:
         ready.wait(10)
         try:
             if callable(main):
                 main()
             else:
-                run_alone(main)
+                loop.run_until_complete(main)
         except BaseException as error:  # noqa: BLE001
             errors.append(error)
             then()
         if main is mains[-1]:
             then()
 
-    threads = [threading.Thread(target=run, args=[main]) for main in mains]
+    threads = [threading.Thread(target=run, args=each) for each in zip(mains, loops)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(50)
     assert not any(thread.is_alive() for thread in threads)
+    for loop in loops:  # not before: the last to begin may find what another has left closed
+        loop.close()
     for error in errors:
         raise error
 
