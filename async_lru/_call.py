@@ -1,13 +1,24 @@
 """A call in flight: what its task awaits, what its callers await, and who waits for whom."""
 
 import asyncio
+import collections.abc
 import contextlib
 import operator
 from asyncio import Future, current_task, get_running_loop
 from inspect import GEN_CREATED, getgeneratorstate
 from time import monotonic
 from types import CoroutineType, TracebackType, coroutine
-from typing import Any, Awaitable, Dict, Generator, Hashable, Iterator, List, Optional, Set, Tuple
+from typing import (
+    Any,
+    Awaitable,
+    Dict,
+    Generator,
+    Hashable,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+)
 from weakref import ref
 
 from ._cache import Cache
@@ -19,6 +30,10 @@ _add_to_call_graph: Any = getattr(asyncio, "future_add_to_awaited_by", operator.
 _discard_from_call_graph: Any = getattr(
     asyncio, "future_discard_from_awaited_by", operator.is_
 )
+
+# A generator whose steps have been taken.
+_ENDED: Generator[Any, Any, Any] = (step for step in "")
+assert next(_ENDED, None) is None
 
 # Of a call that has ended. It stays empty: who joins a call has found it in flight.
 NOBODY: Waiters = {}
@@ -32,9 +47,8 @@ class Call(InFlight):
     function's coroutine.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "coroutine", "send", "state", "steps", "task")
+    # Without __slots__: it is made faster, and what only few have costs the others nothing.
 
-    # What few calls have stands in __dict__.
     # The call that this one waits for, or the last one that it has waited for.
     awaits: "Optional[Call]" = None
     # Set while this one closes a cache, and waits for others to end.
@@ -52,55 +66,60 @@ class Call(InFlight):
         self.entry = entry
         self.waiters = waiters
         # Kept when it has ended: asyncio's log shows its name.
-        self.coroutine: Any = (
-            awaitable if type(awaitable) is CoroutineType else _coroutine(awaitable)
-        )
-        # While it is in flight.
+        if type(awaitable) is not CoroutineType:
+            awaitable = _coroutine(awaitable)
+        self.coroutine: Any = awaitable
+        # While it is in flight, and once it is known.
         self.task: Optional["asyncio.Task[Any]"] = None
-        self.steps = steps = self.run()
+        self.steps: Any = self.run()
         # The generator's own: a step of the task runs no Python code but the function's.
-        self.send = steps.send
+        self.send = self.steps.send
 
     # What its task awaits.
 
     @coroutine
     def run(self) -> Generator[Any, Any, Any]:
-        value, failure = None, None
         try:
             if self.task is None:  # it is eager
                 self.taken_by(current_task())
             if not self.waiters:
                 self.coroutine.close()
-                raise asyncio.CancelledError
-            value = yield from self.coroutine
+                raise asyncio.CancelledError  # noqa: TRY301
+            steps: Generator[Any, Any, Any] = self.coroutine
+            value = yield from steps
+            self.store(value)
         except BaseException as error:
             if not self.is_running():  # its loop is gone, and it is collected
                 raise
-            failure = error
+            value, failure = None, error
         else:
-            failure = self.store(value)
-        self.end(value, failure)
-        if failure is None:
+            self.end(value, None)
             return value
+        if isinstance(failure, StopIteration):  # of a key; no future takes it
+            failure = RuntimeError("a key raised StopIteration")
+        self.end(None, failure)
         try:
             raise failure
         finally:
-            del self, value, failure  # the task keeps the exception, and that keeps this frame
+            del self, failure  # the task keeps the exception, and that keeps this frame
 
     def throw(self, error: BaseException) -> Any:
         """A step of a task that has been cancelled, which may be its first."""
-        if getgeneratorstate(self.steps) != GEN_CREATED:
-            return self.steps.throw(error)
-        self.close()
-        self.end(None, error)
         try:
+            if getgeneratorstate(self.steps) != GEN_CREATED:
+                return self.steps.throw(error)
+            self.close()
+            self.end(None, error)
             raise error
         finally:
-            del self, error
+            del self, error  # the exception keeps this frame
 
     def close(self) -> None:
-        self.steps.close()
+        """Before the first step: it is not to be taken any more."""
         self.coroutine.close()
+        self.steps.close()
+        # A generator closed as new keeps its frame, and the frame this call.
+        self.steps, self.send = _ENDED, _ENDED.send
 
     def __await__(self) -> Any:
         return _coroutine(self.steps).__await__()  # a task factory has wrapped it
@@ -119,31 +138,49 @@ class Call(InFlight):
         if task is not None and coroutine is not self:  # a task factory has wrapped it
             _wrapped[ref(task, _wrapped.pop)] = ref(self)
 
-    def store(self, value: Any) -> Optional[BaseException]:
-        """Put the result into the cache, if the entry is still there; return what fails."""
+    def store(self, value: Any) -> None:
+        """Put the result into the cache, if the entry is still there."""
         state, entry, cache = self.state, self.entry, self.cache()
-        try:
-            if cache is not None and state.holds(cache, entry):
-                if state.options.ttl is None:
-                    cache.entries[entry.key] = value
-                else:
-                    lifetime = state.options.lifetime(value)
-                    if state.holds(cache, entry):  # a ttl function may do anything
-                        cache.store(entry, value, lifetime)
-        except BaseException as error:  # noqa: BLE001  # of a ttl function, or a key
-            if isinstance(error, StopIteration):  # of a key; no future takes it
-                return RuntimeError("a key raised StopIteration")
-            return error
-        return None
+        if cache is None or cache.lookup(entry.key) is not entry:
+            return
+        if (cache.cleared or cache.invalidated or not self.waiters) and not state.holds(
+            cache, entry
+        ):
+            return
+        options = state.options
+        if options.ttl is None:
+            cache.entries[entry.key] = value
+            return
+        lifetime = options.lifetime(value)
+        if not options.asks or state.holds(cache, entry):  # a ttl function may do anything
+            cache.store(entry, value, lifetime)
 
     def end(self, value: Any, failure: Optional[BaseException]) -> None:
-        """Deliver the outcome to all who wait, and keep nothing alive."""
+        """Take the outcome to all who wait, and keep nothing alive."""
         if failure is not None:
             self.trace(failure)
-        task, waiters, state = self.task, self.waiters, self.state
-        self.task = self.entry.call = None
+        task, waiters, state, entry = self.task, self.waiters, self.state, self.entry
+        self.task = entry.call = None
         self.waiters = NOBODY
         state.running.pop(self, None)
+        self.deliver(task, waiters, value, failure)
+        if state.closings:
+            wake(state)
+        if failure is not None:
+            self.fail()
+        if state.abandoned:
+            state.abandoned.pop(self, None)
+        # Who has waited for it last may still refer to it, and is to keep nothing alive.
+        self.entry = MISSING
+
+    def deliver(
+        self,
+        task: "Optional[asyncio.Task[Any]]",
+        waiters: Waiters,
+        value: Any,
+        failure: Optional[BaseException],
+    ) -> None:
+        """Wake all who wait."""
         for waiter in tuple(waiters):
             if waiter is None:
                 continue
@@ -159,14 +196,6 @@ class Call(InFlight):
                     self.unretrieved[waiter] = task
             except asyncio.InvalidStateError:  # its caller has been cancelled
                 pass
-        if state.closings:
-            wake(state)
-        if failure is not None:
-            self.fail()
-        if state.abandoned:
-            state.abandoned.pop(self, None)
-        # Who has waited for it last may still refer to it, and is to keep nothing alive.
-        self.entry = MISSING
 
     def trace(self, failure: BaseException) -> None:
         """Keep where the function failed, for all who are to receive the failure."""
@@ -194,28 +223,28 @@ class Call(InFlight):
 
     def start(self, loop: asyncio.AbstractEventLoop, by_factory: bool) -> None:
         """Have a task run it. An eager one has done so, up to where it waits."""
-        state = self.state
-        self.entry.call = self
+        state, entry = self.state, self.entry
+        entry.call = self
         state.running[self] = None
         try:
             this: Any = self
             task: Any = loop.create_task(this)
         except BaseException:
             self.close()
-            self.entry.call = None
+            entry.call = None
             state.running.pop(self, None)
             raise
         # It is destroyed in flight only if its loop is closed too early. asyncio complains of
         # that for the caller's task, which is the user's.
         task._log_destroy_pending = False
-        if self.entry.call is self:
+        if entry.call is self:
             self.task = task
         if by_factory:
             self.check(task)
+            if state.closings:  # they have found no task yet to cancel
+                wake(state)
         if state.abandoned:  # an evicted refresh
             state.retire()
-        if state.closings:  # they have found no task yet to cancel
-            wake(state)
 
     def check(self, task: "asyncio.Task[Any]") -> None:
         """See a task to its end that a factory has made, which may never run the call."""
@@ -287,6 +316,11 @@ class Call(InFlight):
             names.append(call.state.name)
 
 
+# Its ``send`` is an instance's own.
+_coroutines: Any = collections.abc.Coroutine
+_coroutines.register(Call)
+
+
 def answer(
     cache: Cache, found: Entry, key: Hashable, args: Any, kwargs: Any
 ) -> Tuple["Future[Any]", Call]:
@@ -305,7 +339,8 @@ def answer(
                 caller.awaits = call
             cache.hit(key)
             call.waiters[waiter] = here
-            call.waiters.pop(None, None)  # a refresh becomes an ordinary call
+            if None in call.waiters:
+                del call.waiters[None]  # a refresh becomes an ordinary call
         else:
             state: State = cache.owner()
             loop = get_running_loop()
@@ -376,53 +411,6 @@ def made_by_factory(loop: asyncio.AbstractEventLoop) -> bool:
 
 def _recurse(depth: int) -> int:
     return max((depth - 1,), key=_recurse) if depth else 0
-
-
-async def close(states: List[State], wait: bool) -> None:
-    """Close caches of the running loop, and see their calls in flight to the end."""
-    caller = call_of(current_task())
-    for state in states:
-        state.close()
-    if caller is not None:
-        wake(caller.state)  # who waits for the caller's end is not to do so now
-    cancelled: Set[Call] = set()
-    while True:
-        pending = {call for state in states for call in _pending(state, caller)}
-        if not pending:
-            return
-        if not wait:
-            for call in pending - cancelled:
-                if call.task is not None:  # else a task for it is being made
-                    call.cancel()
-                    cancelled.add(call)
-        await _change(states, caller)
-
-
-async def _change(states: List[State], caller: Optional[Call]) -> None:
-    """Wait until a call ends, or is not to be waited for any more."""
-    closing: "Future[None]" = Future()
-    for state in states:
-        state.closings[closing] = None
-    if caller is not None:
-        caller.closing = closing
-    try:
-        # Cancelled here, the caches stay closed, and the calls go on as they are.
-        await closing
-    finally:
-        for state in states:
-            state.closings.pop(closing, None)
-        if caller is not None:
-            caller.closing = None
-
-
-def _pending(state: State, caller: Optional[Call]) -> List[Call]:
-    """The calls in flight, less those that wait for the caller or for another that closes."""
-    calls: List[Any] = list(state.running)
-    return [
-        call
-        for call in calls
-        if not any(waited is caller or waited.closing for waited in call.chain())
-    ]
 
 
 def wake(state: State) -> None:

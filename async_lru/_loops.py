@@ -230,12 +230,15 @@ def clear(every: List[Loops]) -> None:
         state.clear()
 
 
+# PyPy has Context.run, in which asyncio takes its steps, in Python.
+_NOT_THE_CALLER = {"async_lru", "asyncio", "_contextvars"}
+
+
 def _stacklevel_of_caller() -> int:
     """For ``warnings.warn`` in the calling function: the first frame not ours or asyncio's."""
     level = 1
     frame: Optional[types.FrameType] = sys._getframe(1)
-    # PyPy has Context.run, in which asyncio takes its steps, in Python.
-    while frame is not None and _top_package(frame) in ("async_lru", "asyncio", "_contextvars"):
+    while frame is not None and _top_package(frame) in _NOT_THE_CALLER:
         level += 1
         frame = frame.f_back
     return level
