@@ -698,7 +698,7 @@ async def close_refreshing(world: World) -> None:
 ALWAYS = hit, miss, join, evict, invalidate, clear
 IN_FLIGHT = fail, cancel, cancel_the_only, close, let_go
 EXPIRING = expire, expired_and_called, evict_pending
-OF_INSTANCES = look, drop, wrong_arguments
+OF_INSTANCES = (look, wrong_arguments) if PYPY else (look, drop, wrong_arguments)
 EAGER = (due_and_eager,) if sys.version_info >= (3, 12) else ()
 REFRESHING = (
     *(due, due_while_it_runs, refresh_fails, refresh_cancelled, refresh_expires, *EAGER),

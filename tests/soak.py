@@ -21,7 +21,6 @@ import threading
 import time
 import warnings
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Callable, Dict, List, Tuple
 
 from .helpers import PYPY, clock_loop
@@ -131,8 +130,8 @@ def soak(
     """Run for so long, saying how it goes; return the figures, and the failures."""
     with contextlib.ExitStack() as stack:
         spawn = multiprocessing.get_context("spawn")
-        process = stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn))
-        interfering = process.submit(interfere, seconds, seed)
+        process = stack.enter_context(spawn.Pool(1))  # PyPy has a broken executor
+        interfering = process.apply_async(interfere, (seconds, seed))
         soak = Soak(seconds, seed)
         failures = soak.shared.failures
         stack.enter_context(warnings.catch_warnings())
@@ -165,7 +164,7 @@ def soak(
         figures["loops left"], figures["instances left"] = left
         if tracemalloc:
             figures["peak memory, MB"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1)
-        figures["double interferences"], problems = interfering.result()
+        figures["double interferences"], problems = interfering.get(60)
     return figures, failures + problems
 
 

@@ -2,6 +2,7 @@
 
 from typing import List
 
+from .helpers import PYPY
 from .soak import soak
 
 
@@ -9,5 +10,5 @@ def test_a_short_soak() -> None:
     told: List[str] = []
     figures, failures = soak(2, told.append)
     assert failures == []
-    assert figures["calls"] > 1000
+    assert figures["calls"] > (100 if PYPY else 1000)  # it takes its time to get fast
     assert told
