@@ -3,18 +3,20 @@
 import asyncio
 import functools
 import gc
+import itertools
 import random
 import sys
 import threading
 import warnings
-from typing import Any, Callable, List, Tuple
+import weakref
+from typing import Any, Callable, Dict, List, Tuple
 from unittest import mock
 
 import pytest
 
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
-from .helpers import FREE_THREADED, collect
+from .helpers import FREE_THREADED, collect, turns
 
 THREADS = 4
 CALLS = 500
@@ -109,14 +111,43 @@ def test_each_keeps_its_hits(switching: None) -> None:
     assert function.cache_info() == (THREADS * (CALLS - 8), THREADS * 8, 128, THREADS * 8)
 
 
-def test_an_invalidation_is_never_lost(switching: None) -> None:
+def test_each_refreshes_its_own(switching: None) -> None:
+    """With refresh=0 each call has the result of its loop renewed."""
+    works: Dict[asyncio.AbstractEventLoop, int] = {}
+
+    async def count() -> Result:
+        loop = asyncio.get_running_loop()
+        works[loop] += 1
+        return loop, works[loop]
+
+    function: Any = alru_cache(ttl=1000, refresh=0)(count)
+    done = threading.Barrier(THREADS)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        works[loop] = 0
+        for n in range(CALLS):
+            assert await function() == (loop, n or 1)
+            await turns(2)
+        done.wait(50)
+
+    in_threads(*[main() for _ in range(THREADS)])
+    assert list(works.values()) == [CALLS] * THREADS
+    assert function.cache_info() == (THREADS * (CALLS - 1), THREADS, 128, THREADS)
+
+
+@pytest.mark.parametrize("options", [{}, {"ttl": 1000, "refresh": 0}], ids=["", "refresh"])
+def test_an_invalidation_is_never_lost(switching: None, options: Any) -> None:
     """What is read after an invalidation was made after it."""
     version = 0
 
     async def read() -> int:
-        return version
+        read = version
+        if options:  # a refresh takes its time
+            await asyncio.sleep(0)
+        return read
 
-    function: Any = alru_cache(read)
+    function: Any = alru_cache(**options)(read)
     over = threading.Event()
 
     async def reader() -> None:
@@ -196,6 +227,74 @@ def test_never_above_maxsize(switching: None) -> None:
         assert max(seen) <= 3 * loops
         assert max(seen) > 0
         function.cache_clear()
+
+
+class Client:
+    """An instance with a cache of its own."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    @alru_cache(maxsize=4, ttl=1000, per_instance=True)
+    async def get(self, key: int) -> Tuple[asyncio.AbstractEventLoop, int, int]:
+        await asyncio.sleep(0)
+        return asyncio.get_running_loop(), self.number, key
+
+
+def test_first_call_of_one_instance(switching: None) -> None:
+    """By several threads at once, each with a loop of its own: one cache wins."""
+    clients = [Client(number) for number in range(CALLS)]
+    ready, done = threading.Barrier(THREADS), threading.Barrier(THREADS)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for client in clients:
+            ready.wait(10)
+            for _ in range(2):
+                assert await client.get(1) == (loop, client.number, 1)
+        done.wait(50)
+
+    in_threads(*[main() for _ in range(THREADS)])
+    for client in clients:
+        assert client.get.cache_info() == (THREADS, THREADS, 4, THREADS)
+        assert len(vars(client)) == 2
+
+
+def test_instances_come_and_go(switching: None) -> None:
+    """In loops that share them, while others drop, look and clear."""
+    clients = [Client(number) for number in range(4)]
+    over = threading.Event()
+
+    async def use(seed: int) -> None:
+        chance = random.Random(seed)
+        loop = asyncio.get_running_loop()
+        for _ in range(CALLS):
+            client, key = chance.choice(clients), chance.randrange(6)
+            assert await client.get(key) == (loop, client.number, key)
+
+    def drop() -> None:
+        for number in itertools.count(4):
+            clients[number % 4] = Client(number)
+            if over.is_set():
+                return
+
+    def meddle() -> None:
+        while not over.is_set():
+            Client.get.cache_clear()
+            Client.get.cache_invalidate(clients[0], 1)
+            Client.get.cache_contains(clients[1], 1)
+            info = Client.get.cache_info()
+            assert min(info) >= 0
+            assert Client.get.cache_parameters()["tasks"] >= 0
+
+    users = [use(seed) for seed in range(2)]
+    in_threads(drop, meddle, *users, then=over.set)
+    last = weakref.WeakSet(clients)
+    clients.clear()
+    gc.collect()
+    collect()
+    assert not last
+    assert Client.get.cache_info() == (0, 0, 4, 0)
 
 
 class Facts:

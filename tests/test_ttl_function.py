@@ -530,6 +530,28 @@ async def test_not_if_the_work_itself_drops_its_entry(
     assert not cached.cache_contains()
 
 
+@pytest.mark.parametrize("how", ["invalidate", "clear"])
+@on_clock
+async def test_not_if_the_work_itself_drops_its_entry_at_once(
+    clock: ClockLoop, timed: Decorate, eager: Any, how: str
+) -> None:
+    """In its only step, while its caller has yet to let go of the cache."""
+    ttl = Ttl(5)
+
+    async def fetch() -> str:
+        if how == "clear":
+            cached.cache_clear()
+        else:
+            assert cached.cache_invalidate()
+        return "x"
+
+    cached: Any = timed(fetch, ttl=ttl)
+    clock.set_task_factory(eager)
+    assert await cached() == "x"
+    assert ttl.results == []
+    assert not cached.cache_contains()
+
+
 @on_clock
 async def test_not_with_maxsize_zero(clock: ClockLoop, timed: Decorate) -> None:
     ttl = Ttl(5)
