@@ -24,7 +24,7 @@ def imports(namespace: Dict[str, Any]) -> None:
 
 # Sphinx's two directives: a program, and what it prints.
 TESTCODE = re.compile(
-    r"^\.\. testcode::\n\n(?P<program>(?:(?: .*)?\n)+)"
+    r"^\.\. testcode::\n(?: +:skipif: (?P<skipif>.+)\n)?\n(?P<program>(?:(?: .*)?\n)+)"
     r"(?:\.\. testoutput::\n\n(?P<output>(?:(?: .*)?\n)+))?",
     re.MULTILINE,
 )
@@ -37,8 +37,11 @@ def programs(document: Document) -> Iterator[Region]:
 
 def prints(example: Example) -> Optional[str]:
     """Run a program; tell if it prints something else than the page says."""
-    program, output = (textwrap.dedent(text or "") for text in example.parsed.groups())
-    lines = "\n" * (example.line + 1)  # so that a traceback names the right one
+    skipif, program, output = (textwrap.dedent(text or "") for text in example.parsed.groups())
+    if skipif and eval(skipif, {"sys": sys}):  # noqa: S307
+        pytest.skip(skipif)
+    before = example.document.text.count("\n", 0, example.parsed.start("program"))
+    lines = "\n" * before  # so that a traceback names the right one
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(lines + program, example.path, "exec"), example.namespace)  # noqa: S102

@@ -2,7 +2,6 @@
 
 import math
 from collections import OrderedDict
-from functools import partial
 from time import monotonic
 from typing import Any, Callable, Dict, Hashable, Optional
 from weakref import ref
@@ -64,7 +63,7 @@ class Cache:
         self.abandoned = abandoned
         self.token = [object()]
         self.reference = ref(self)
-        self.expiry = Expiry(loop, partial(_expire, self.reference))
+        self.expiry = Expiry(loop, self.reference)
 
     # From anywhere.
 
@@ -179,9 +178,3 @@ class Cache:
         finally:
             self.return_token()
             self.expiry.set_timer()
-
-
-def _expire(reference: Callable[[], Optional[Cache]]) -> None:
-    cache = reference()
-    if cache is not None:
-        cache.expire()

@@ -1,12 +1,24 @@
 """A call in flight: what its task awaits, what its callers await, and who waits for whom."""
 
 import asyncio
+import collections.abc
 import contextlib
 import operator
 from asyncio import Future, current_task, get_running_loop
+from inspect import GEN_CREATED, getgeneratorstate
 from time import monotonic
-from types import CoroutineType, TracebackType
-from typing import Any, Awaitable, Dict, Hashable, Iterator, List, Optional, Set, Tuple
+from types import CoroutineType, TracebackType, coroutine
+from typing import (
+    Any,
+    Awaitable,
+    Dict,
+    Generator,
+    Hashable,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+)
 from weakref import ref
 
 from ._cache import Cache
@@ -24,23 +36,23 @@ NOBODY: Waiters = {}
 
 
 class Call(InFlight):
-    """The coroutine of a task: that of the function, whose outcome is taken in its last step.
+    """A call in flight, and the coroutine of its task.
 
-    So the outcome is in the cache before anything else can run. Who looks at the task finds
-    the function's own coroutine.
+    It passes each step to the function's own coroutine, and takes the outcome in the last:
+    so that is in the cache before anything else can run. Who looks at the task finds the
+    function's coroutine.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "awaits",
-        "begun",
-        "closing",
-        "coroutine",
-        "state",
-        "task",
-        "traceback",
-        "unretrieved",
-    )
+    # Without __slots__: it is made faster, and what only few have costs the others nothing.
+
+    # The call that this one waits for, or the last one that it has waited for.
+    awaits: "Optional[Call]" = None
+    # Set while this one closes a cache, and waits for others to end.
+    closing: "Optional[Future[None]]" = None
+    # Of a failure: where the function failed, and those who are yet to receive it, with the
+    # task that is to know when one has.
+    traceback: Optional[TracebackType] = None
+    unretrieved: Waiters = NOBODY
 
     def __init__(
         self, state: State, cache: Cache, entry: Entry, waiters: Waiters, awaitable: Any
@@ -50,45 +62,68 @@ class Call(InFlight):
         self.entry = entry
         self.waiters = waiters
         # Kept when it has ended: asyncio's log shows its name.
-        self.coroutine: Any = (
-            awaitable if type(awaitable) is CoroutineType else _coroutine(awaitable)
-        )
-        self.begun = False
-        # While it is in flight.
+        if type(awaitable) is not CoroutineType:
+            awaitable = _coroutine(awaitable)
+        self.coroutine: Any = awaitable
+        # While it is in flight, and once it is known.
         self.task: Optional["asyncio.Task[Any]"] = None
-        # The call that this one waits for, or the last one that it has waited for.
-        self.awaits: Optional[Call] = None
-        # Set while this one closes a cache, and waits for others to end.
-        self.closing: Optional["Future[None]"] = None
-        # Of a failure: where the function failed, and those who are yet to receive it, with
-        # the task that is to know when one has.
-        self.traceback: Optional[TracebackType] = None
-        self.unretrieved: Waiters = NOBODY
+        self.steps: Any = self.run()
+        # The generator's own: a step of the task runs no Python code but the function's.
+        self.send = self.steps.send
 
     # What its task awaits.
 
-    def __next__(self) -> Any:
+    @coroutine
+    def run(self) -> Generator[Any, Any, Any]:
         try:
-            if not self.begun:
-                self.begin()
-            return self.coroutine.send(None)
-        except BaseException as outcome:  # a StopIteration, if it has returned
-            ending = self.end(outcome)
-            if ending is outcome:
-                del self, ending  # the task keeps the exception, and that keeps this frame
+            if self.task is None:  # it is eager
+                self.taken_by(current_task())
+            if not self.waiters:
+                self.coroutine.close()
+                raise asyncio.CancelledError  # noqa: TRY301
+            steps: Generator[Any, Any, Any] = self.coroutine
+            value = yield from steps
+            self.store(value)
+        except BaseException as error:
+            if not self.is_running():  # its loop is gone, and it is collected
                 raise
+            value, failure = None, error
+        else:
+            self.end(value, None)
+            return value
+        if isinstance(failure, StopIteration):  # of a key; no future takes it
+            failure = RuntimeError("a key raised StopIteration")
+        self.end(None, failure)
         try:
-            raise ending
+            raise failure
         finally:
-            del self, ending
+            del self, failure  # the task keeps the exception, and that keeps this frame
 
-    def begin(self) -> None:
-        """Take the first step, unless nobody waits any more."""
-        self.begun = True
-        self.taken_by(current_task())  # it may be eager, and not known yet
-        if not self.waiters:
+    def throw(self, error: BaseException) -> Any:
+        """A step of a task that has been cancelled, which may be its first."""
+        try:
+            if getgeneratorstate(self.steps) != GEN_CREATED:
+                return self.steps.throw(error)
             self.close()
-            raise asyncio.CancelledError
+            self.end(None, error)
+            raise error
+        finally:
+            del self, error  # the exception keeps this frame
+
+    def close(self) -> None:
+        self.steps.close()
+        self.coroutine.close()
+
+    def __await__(self) -> Any:
+        return _coroutine(self.steps).__await__()  # a task factory has wrapped it
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.coroutine, name)
+
+    def is_running(self) -> bool:
+        """Whether a step of its task is being taken."""
+        loop = self.state.loop()
+        return loop is not None and current_task(loop) is self.task
 
     def taken_by(self, task: "Optional[asyncio.Task[Any]]") -> None:
         self.task = task
@@ -96,54 +131,47 @@ class Call(InFlight):
         if task is not None and coroutine is not self:  # a task factory has wrapped it
             _wrapped[ref(task, _wrapped.pop)] = ref(self)
 
-    def send(self, value: Any) -> Any:  # noqa: ARG002  # asyncio sends nothing
-        return self.__next__()
+    def store(self, value: Any) -> None:
+        """Put the result into the cache, if the entry is still there."""
+        state, entry, cache = self.state, self.entry, self.cache()
+        if cache is None or cache.lookup(entry.key) is not entry:
+            return
+        if (cache.cleared or cache.invalidated or not self.waiters) and not state.holds(
+            cache, entry
+        ):
+            return
+        options = state.options
+        if options.ttl is None:
+            cache.entries[entry.key] = value
+            return
+        lifetime = options.lifetime(value)
+        if not options.asks or state.holds(cache, entry):  # a ttl function may do anything
+            cache.store(entry, value, lifetime)
 
-    def throw(self, *error: Any) -> Any:
-        """A step of a task that has been cancelled, which may be its first."""
-        self.begun = True
-        try:
-            return self.coroutine.throw(*error)
-        except BaseException as outcome:  # noqa: BLE001
-            ending = self.end(outcome)
-        try:
-            raise ending
-        finally:
-            del self, error, ending
-
-    def close(self) -> None:
-        self.coroutine.close()
-
-    def __await__(self) -> "Call":
-        return self  # a task factory has wrapped it
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.coroutine, name)
-
-    def end(self, outcome: Any) -> Any:
-        """Take the outcome of the coroutine; return what the task is to end with."""
-        if type(outcome) is StopIteration:
-            outcome = self.store(outcome)
-        returned = type(outcome) is StopIteration
-        if not returned:
-            self.trace(outcome)
-        task, waiters, state = self.task, self.waiters, self.state
-        self.task = self.entry.call = None
+    def end(self, value: Any, failure: Optional[BaseException]) -> None:
+        """Take the outcome to all who wait, and keep nothing alive."""
+        if failure is not None:
+            self.trace(failure)
+        task, waiters, state, entry = self.task, self.waiters, self.state, self.entry
+        self.task = entry.call = None
         self.waiters = NOBODY
         state.running.pop(self, None)
-        self.deliver(outcome, task, waiters)
+        self.deliver(task, waiters, value, failure)
         if state.closings:
             wake(state)
-        if not returned:
+        if failure is not None:
             self.fail()
         if state.abandoned:
             state.abandoned.pop(self, None)
         # Who has waited for it last may still refer to it, and is to keep nothing alive.
         self.entry = MISSING
-        return outcome
 
     def deliver(
-        self, outcome: Any, task: "Optional[asyncio.Task[Any]]", waiters: Waiters
+        self,
+        task: "Optional[asyncio.Task[Any]]",
+        waiters: Waiters,
+        value: Any,
+        failure: Optional[BaseException],
     ) -> None:
         """Wake all who wait."""
         for waiter in tuple(waiters):
@@ -151,37 +179,16 @@ class Call(InFlight):
                 continue
             _discard_from_call_graph(task, waiters[waiter])
             try:
-                if type(outcome) is StopIteration:
-                    waiter.set_result(outcome.value)
-                elif isinstance(outcome, asyncio.CancelledError):
+                if failure is None:
+                    waiter.set_result(value)
+                elif isinstance(failure, (asyncio.CancelledError, GeneratorExit)):
                     waiter.cancel()
                 else:
-                    waiter.set_exception(outcome)
+                    waiter.set_exception(failure)
                     waiter._log_traceback = False
                     self.unretrieved[waiter] = task
             except asyncio.InvalidStateError:  # its caller has been cancelled
                 pass
-
-    def store(self, outcome: StopIteration) -> BaseException:
-        """Put the result into the cache, if the entry is still there."""
-        state, entry, cache = self.state, self.entry, self.cache()
-        try:
-            if cache is not None and state.holds(cache, entry):
-                if state.options.ttl is None:
-                    cache.entries[entry.key] = outcome.value
-                else:
-                    lifetime = state.options.lifetime(outcome.value)
-                    if state.holds(cache, entry):  # a ttl function may do anything
-                        cache.store(entry, outcome.value, lifetime)
-        except BaseException as error:  # noqa: BLE001  # of a ttl function, or a key
-            first: Any = error
-            while first.__context__ is not None and first.__context__ is not outcome:
-                first = first.__context__
-            first.__context__ = None  # that the function has returned is no part of it
-            if isinstance(error, StopIteration):  # of a key; it would be taken for a result
-                return RuntimeError("a key raised StopIteration")
-            return error
-        return outcome
 
     def trace(self, failure: BaseException) -> None:
         """Keep where the function failed, for all who are to receive the failure."""
@@ -209,28 +216,28 @@ class Call(InFlight):
 
     def start(self, loop: asyncio.AbstractEventLoop, by_factory: bool) -> None:
         """Have a task run it. An eager one has done so, up to where it waits."""
-        state = self.state
-        self.entry.call = self
+        state, entry = self.state, self.entry
+        entry.call = self
         state.running[self] = None
         try:
             this: Any = self
             task: Any = loop.create_task(this)
         except BaseException:
             self.close()
-            self.entry.call = None
+            entry.call = None
             state.running.pop(self, None)
             raise
         # It is destroyed in flight only if its loop is closed too early. asyncio complains of
         # that for the caller's task, which is the user's.
         task._log_destroy_pending = False
-        if self.entry.call is self:
+        if entry.call is self:
             self.task = task
         if by_factory:
             self.check(task)
+            if state.closings:  # they have found no task yet to cancel
+                wake(state)
         if state.abandoned:  # an evicted refresh
             state.retire()
-        if state.closings:  # they have found no task yet to cancel
-            wake(state)
 
     def check(self, task: "asyncio.Task[Any]") -> None:
         """See a task to its end that a factory has made, which may never run the call."""
@@ -242,7 +249,7 @@ class Call(InFlight):
         if self.entry.call is self:  # cancelled before the first step, or out of stack
             self.close()
             error = None if task.cancelled() else task.exception()
-            self.end(error or asyncio.CancelledError())
+            self.end(None, error or asyncio.CancelledError())
 
     def cancel(self) -> None:
         loop = self.state.loop()
@@ -250,7 +257,7 @@ class Call(InFlight):
             self.task.cancel()
             return
         self.state.running.pop(self, None)
-        if not self.begun:
+        if getgeneratorstate(self.steps) == GEN_CREATED:
             self.close()  # or Python would warn that it was never awaited
 
     # What its callers await.
@@ -302,6 +309,11 @@ class Call(InFlight):
             names.append(call.state.name)
 
 
+# Its ``send`` is an instance's own.
+_coroutines: Any = collections.abc.Coroutine
+_coroutines.register(Call)
+
+
 def answer(
     cache: Cache, found: Entry, key: Hashable, args: Any, kwargs: Any
 ) -> Tuple["Future[Any]", Call]:
@@ -320,7 +332,8 @@ def answer(
                 caller.awaits = call
             cache.hit(key)
             call.waiters[waiter] = here
-            call.waiters.pop(None, None)  # a refresh becomes an ordinary call
+            if None in call.waiters:
+                del call.waiters[None]  # a refresh becomes an ordinary call
         else:
             state: State = cache.owner()
             loop = get_running_loop()
@@ -391,53 +404,6 @@ def made_by_factory(loop: asyncio.AbstractEventLoop) -> bool:
 
 def _recurse(depth: int) -> int:
     return max((depth - 1,), key=_recurse) if depth else 0
-
-
-async def close(states: List[State], wait: bool) -> None:
-    """Close caches of the running loop, and see their calls in flight to the end."""
-    caller = call_of(current_task())
-    for state in states:
-        state.close()
-    if caller is not None:
-        wake(caller.state)  # who waits for the caller's end is not to do so now
-    cancelled: Set[Call] = set()
-    while True:
-        pending = {call for state in states for call in _pending(state, caller)}
-        if not pending:
-            return
-        if not wait:
-            for call in pending - cancelled:
-                if call.task is not None:  # else a task for it is being made
-                    call.cancel()
-                    cancelled.add(call)
-        await _change(states, caller)
-
-
-async def _change(states: List[State], caller: Optional[Call]) -> None:
-    """Wait until a call ends, or is not to be waited for any more."""
-    closing: "Future[None]" = Future()
-    for state in states:
-        state.closings[closing] = None
-    if caller is not None:
-        caller.closing = closing
-    try:
-        # Cancelled here, the caches stay closed, and the calls go on as they are.
-        await closing
-    finally:
-        for state in states:
-            state.closings.pop(closing, None)
-        if caller is not None:
-            caller.closing = None
-
-
-def _pending(state: State, caller: Optional[Call]) -> List[Call]:
-    """The calls in flight, less those that wait for the caller or for another that closes."""
-    calls: List[Any] = list(state.running)
-    return [
-        call
-        for call in calls
-        if not any(waited is caller or waited.closing for waited in call.chain())
-    ]
 
 
 def wake(state: State) -> None:

@@ -22,13 +22,13 @@ def _no_timer() -> None:
 
 
 if TYPE_CHECKING:
-    _ExpiryRef = ref["Expiry"]
+    _AnyRef = ref[Any]
 else:
-    _ExpiryRef = ref  # not subscriptable in 3.8
+    _AnyRef = ref  # not subscriptable in 3.8
 
 
-class Watch(_ExpiryRef):
-    """What a timer knows of its queue: if that goes, by whatever means, the timer does.
+class Watch(_AnyRef):
+    """What a timer knows of its cache: if that goes, by whatever means, the timer does.
 
     It is kept by the timer. A weak reference that goes together with what it refers to, as
     the collector may have it, tells nobody; nor is there anything left for a finalizer to see.
@@ -42,9 +42,9 @@ class Watch(_ExpiryRef):
 
 def _fire(watch: Watch) -> None:
     watch.timer = None
-    expiry = watch()
-    if expiry is not None:
-        expiry.expire()
+    cache = watch()
+    if cache is not None:
+        cache.expire()
 
 
 def _cancel(watch: Any, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -60,11 +60,12 @@ class Expiry:
     stands in the queue, and leaves it at the front or when more than half are like it.
     """
 
-    __slots__ = ("__weakref__", "discarded", "expire", "loop", "queue", "stopped", "timer")
+    __slots__ = ("cache", "discarded", "loop", "queue", "stopped", "timer")
 
-    def __init__(self, loop: LoopRef, expire: Callable[[], object]) -> None:
+    def __init__(self, loop: LoopRef, cache: Callable[[], Any]) -> None:
         self.loop = loop
-        self.expire = expire
+        # Weakly, whose queue this is: its ``expire`` is called when the time has come.
+        self.cache = cache
         self.queue: List[Entry] = []
         # How many have been discarded since the queue was last rebuilt.
         self.discarded = 0
@@ -105,7 +106,7 @@ class Expiry:
         loop = self.loop()
         if self.queue and loop is not None and not loop.is_closed():
             seconds = max(self.queue[0].until - monotonic(), 0)
-            watch = Watch(self, _cancel)
+            watch = Watch(self.cache(), _cancel)
             watch.loop = self.loop
             # In an empty context, so as not to keep a caller's alive.
             watch.timer = timer = loop.call_later(seconds, _fire, watch, context=Context())

@@ -18,7 +18,8 @@ from typing import (
 from weakref import ref
 
 from ._cache import Cache
-from ._call import answer, close
+from ._call import answer
+from ._closing import close
 from ._entry import MISSING, Entry
 from ._function import Text, coroutine_function
 from ._keys import typed_key, untyped_key

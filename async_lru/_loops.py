@@ -140,7 +140,8 @@ class Loops:
         for loop in list(self.serving):
             if not loop.is_running() and not loop.is_closed():
                 self.serving.pop(loop, None)
-        if self.last is not None and not self.last.is_closed():
+        last = self.last  # another thread may be at the same
+        if last is not None and not last.is_closed():
             self.last = None
 
     def discard_closed(self) -> bool:
@@ -229,11 +230,15 @@ def clear(every: List[Loops]) -> None:
         state.clear()
 
 
+# PyPy has Context.run, in which asyncio takes its steps, in Python.
+_NOT_THE_CALLER = {"async_lru", "asyncio", "_contextvars"}
+
+
 def _stacklevel_of_caller() -> int:
     """For ``warnings.warn`` in the calling function: the first frame not ours or asyncio's."""
     level = 1
     frame: Optional[types.FrameType] = sys._getframe(1)
-    while frame is not None and _top_package(frame) in ("async_lru", "asyncio"):
+    while frame is not None and _top_package(frame) in _NOT_THE_CALLER:
         level += 1
         frame = frame.f_back
     return level

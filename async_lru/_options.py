@@ -19,7 +19,7 @@ TTL = Union[None, float, Callable[[Any], Optional[float]]]
 class Options:
     """How many results are kept, and for how many seconds."""
 
-    __slots__ = ("jitter", "maxsize", "refresh", "ttl")
+    __slots__ = ("asks", "jitter", "maxsize", "refresh", "ttl")
 
     def __init__(self, maxsize: Optional[int], ttl: Any, jitter: Any, refresh: Any) -> None:
         """Raises what is wrong with them."""
@@ -41,6 +41,8 @@ class Options:
                 raise ValueError(f"refresh must be less than ttl, got {refresh!r}")
         self.maxsize = None if maxsize is None else max(maxsize, 0)
         self.ttl: TTL = cast("Any", ttl)
+        # Whether the ttl is a function, to be asked.
+        self.asks = callable(ttl)
         self.jitter: float = jitter or 0
         self.refresh: Optional[float] = refresh
 

@@ -20,7 +20,8 @@ from typing import (
     overload,
 )
 
-from ._call import answer, close
+from ._call import answer
+from ._closing import close
 from ._entry import MISSING, Entry
 from ._function import Annotations, CoroutineFunction, Text, coroutine_function
 from ._keys import untyped_key
@@ -32,7 +33,9 @@ _Self = TypeVar("_Self")
 
 
 # Without the annotations: since 3.14 reading them may evaluate them.
-_COPIED = [name for name in functools.WRAPPER_ASSIGNMENTS if name != "__annotations__"]
+_COPIED = [
+    name for name in map(str, functools.WRAPPER_ASSIGNMENTS) if name != "__annotations__"
+]
 
 
 class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):

@@ -1,117 +1,194 @@
-"""Traffic on one function for a while: ``make soak``, two minutes; its short form is a test.
+"""Traffic for a while: ``make soak``, two minutes; its short form is a test.
 
-Clients call by Zipf-distributed keys, give up early now and then, meet failures, and
-invalidate; results expire. All along memory stays flat, there are no more timers than entries,
-and the counters add up.
+Clients call by Zipf-distributed keys, give up early now and then, meet failures, invalidate,
+and drop instances; results expire and are refreshed. One event loop lasts; those of other
+threads are closed, with their caches or without, or abandoned. A thread without a loop
+meddles. In a process of its own, two things at random come amid the steps of a call.
+
+All along results are right and fresh, memory stays flat, there are no more timers than caches,
+and the counters add up; what asyncio logs is asked for by the contract. In the end nothing is
+left behind.
 """
 
 import argparse
-import asyncio
+import contextlib
 import gc
+import importlib
+import multiprocessing
 import random
+import sys
+import threading
 import time
-import tracemalloc
-from itertools import accumulate
-from typing import Any, Callable, List
+import warnings
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, Callable, Dict, List, Tuple
 
-from async_lru import alru_cache
+from .helpers import PYPY, clock_loop
+from .interference import two_at_random
+from .traffic import MAXSIZE, Instance, Shared, Site, SoakLoop
 
-KEYS = 10_000
-MAXSIZE = 1000
-CLIENTS = 100
+tracemalloc: Any = None if PYPY else importlib.import_module("tracemalloc")
+
+THREADS = 2
+# How the loop of a thread ends: with its caches, amid its calls, or dropped by its owner.
+ENDS = "cache_close", "closed", "abandoned"
 
 
-class Traffic:
-    """The function under test, its clients, and what they count."""
+class Soak:
+    """The threads, and what is left when they have ended."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seconds: float, seed: int) -> None:
+        self.until = time.monotonic() + seconds
         self.chance = random.Random(seed)
-        self.weights = list(accumulate(1 / rank for rank in range(1, KEYS + 1)))
-        self.calls = 0
-        self.works = 0
-        self.function: Any = alru_cache(maxsize=MAXSIZE, ttl=0.5, jitter=0.5)(self.fetch)
+        self.shared = Shared()
 
-    async def fetch(self, key: int) -> bytes:
-        self.works += 1
-        await asyncio.sleep(self.chance.random() * 0.002)
-        if self.chance.random() < 0.05:
-            raise ConnectionError(key)
-        return key.to_bytes(100, "big")
+    def over(self) -> bool:
+        return time.monotonic() >= self.until
 
-    async def client(self, until: float) -> None:
-        while time.monotonic() < until:
-            (key,) = self.chance.choices(range(KEYS), cum_weights=self.weights)
-            what = self.chance.random()
-            if what < 0.005:
-                self.function.cache_invalidate(key)
-            self.calls += 1
+    def thread(self, run: Callable[..., None]) -> threading.Thread:
+        count: "Counter[str]" = Counter()
+        self.shared.counts.append(count)
+        chance = random.Random(self.chance.random())
+
+        def guarded() -> None:
             try:
-                if what < 0.05:
-                    result = await asyncio.wait_for(self.function(key), 0.001)
-                else:
-                    result = await self.function(key)
-            except ConnectionError as error:
-                assert error.args == (key,)  # noqa: PT017
-            except asyncio.TimeoutError:
-                pass
-            else:
-                assert result == key.to_bytes(100, "big")
-            if self.chance.random() < 0.1:
-                await asyncio.sleep(0)
+                run(count, chance)
+            except BaseException as error:  # noqa: BLE001
+                self.shared.failures.append(f"{run.__name__}: {error!r}")
 
-    def check(self) -> None:
-        """What holds at any moment."""
-        info = self.function.cache_info()
-        assert info.currsize <= MAXSIZE
-        assert info.misses >= self.works
-        assert info.hits + info.misses <= self.calls
-        loop: Any = asyncio.get_running_loop()
-        ours = [timer for timer in loop._scheduled if "_expiry.py" in repr(timer)]
-        assert sum(not timer.cancelled() for timer in ours) <= 1
+        thread = threading.Thread(target=guarded, daemon=True)  # it may hang
+        thread.start()
+        return thread
+
+    def lasting_loop(self, count: "Counter[str]", chance: random.Random) -> None:
+        site = Site(self.shared, count, chance, clients=50, lasting=True)
+        site.run(self.until - time.monotonic(), "cache_close")
+
+    def short_loops(self, count: "Counter[str]", chance: random.Random) -> None:
+        while not self.over():
+            end = chance.choice(ENDS)
+            site = Site(self.shared, count, chance)
+            site.run(chance.uniform(0.05, 0.5), end)
+
+    def meddle(self, count: "Counter[str]", chance: random.Random) -> None:
+        """Whatever can be done from anywhere."""
+        shared = self.shared
+        while not self.over():
+            cached = chance.choice([*shared.functions, *shared.instances])
+            cached.invalidate(chance.randrange(50), count)
+            cached.function.cache_contains(chance.randrange(50))
+            info, tasks = cached.function.cache_info(), shared.tasks()
+            assert min(*info[:2], info.currsize, tasks) >= 0, (info, tasks)
+            assert shared.counted.function.cache_info().currsize <= MAXSIZE
+            if chance.random() < 0.01 and cached is not shared.counted:
+                is_instance = isinstance(cached, Instance)
+                (Instance if is_instance else cached).function.cache_clear()
+                count["records applied"] += 1
+            time.sleep(0.001)
+
+    def finish(self) -> Tuple[int, int]:
+        """Look at what is left, once a new loop has taken the place of the others."""
+        shared = self.shared
+        site = Site(shared, shared.counts[0], self.chance, lasting=False)
+        site.functions = shared.functions
+        site.run(0.2, "cache_close")
+        for _ in range(4):  # finalizers run in between, and let go of more
+            shared.judge()
+            shared.instances.clear()
+            gc.collect()
+        things = gc.get_objects()
+        loops = sum(isinstance(thing, SoakLoop) for thing in things)
+        instances = sum(isinstance(thing, Instance) for thing in things)
+        tasks = shared.tasks()
+        if loops > 1 or instances or tasks:  # a function may keep the loop used last
+            shared.failures.append(
+                f"left: {loops} loops, {instances} instances, {tasks} calls"
+            )
+        for function in (cached.function for cached in shared.functions):
+            function.cache_clear()
+            if any(function.cache_info()[::3]):
+                shared.failures.append(f"cleared, and left with {function.cache_info()}")
+        return loops, instances
 
 
-async def soak(seconds: float, tell: Callable[[str], None], seed: int = 0) -> int:
-    """Run for so long, saying how it goes once a second; return the number of calls."""
-    traffic = Traffic(seed)
-    start = time.monotonic()
-    tracemalloc.start()
-    clients = [asyncio.ensure_future(traffic.client(start + seconds)) for _ in range(CLIENTS)]
-    memory: List[int] = []
-    while not all(client.done() for client in clients):
-        await asyncio.sleep(min(1, seconds / 4))
-        traffic.check()
-        gc.collect()
-        memory.append(tracemalloc.get_traced_memory()[0])
-        tell(f"{traffic.calls:,} calls, {memory[-1] / 1e6:.1f} MB")
-    tracemalloc.stop()
-    for client in clients:
-        client.result()
-    half = len(memory) // 2
-    assert max(memory[half:]) < 1.25 * max(memory[: half + 1])
-    info = traffic.function.cache_info()
-    # wait_for() may give up on a call before it has begun.
-    assert traffic.calls * 0.99 <= info.hits + info.misses <= traffic.calls
-    await traffic.function.cache_close(wait=True)
-    assert traffic.function.cache_parameters()["tasks"] == 0
-    assert traffic.works <= info.misses
-    return traffic.calls
+def interfere(seconds: float, seed: int) -> Tuple[int, List[str]]:
+    """Two actions at once, again and again; how often, and what went wrong."""
+    until = time.monotonic() + seconds
+    chance = random.Random(seed)
+    problems: List[str] = []
+    with clock_loop() as loop:
+        times = 0
+        while time.monotonic() < until:
+            problems += two_at_random(loop, chance)
+            times += 1
+    return times, problems
+
+
+def soak(
+    seconds: float, tell: Callable[[str], object], seed: int = 0
+) -> Tuple[Dict[str, Any], List[str]]:
+    """Run for so long, saying how it goes; return the figures, and the failures."""
+    with contextlib.ExitStack() as stack:
+        spawn = multiprocessing.get_context("spawn")
+        process = stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn))
+        interfering = process.submit(interfere, seconds, seed)
+        soak = Soak(seconds, seed)
+        failures = soak.shared.failures
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("always")
+        warnings.showwarning = soak.shared.warned
+        stack.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
+        sys.unraisablehook = lambda ignored: failures.append(f"ignored: {ignored}")
+        if tracemalloc:
+            tracemalloc.start()
+            stack.callback(tracemalloc.stop)
+        threads = [soak.thread(soak.lasting_loop), soak.thread(soak.meddle)]
+        threads += [soak.thread(soak.short_loops) for _ in range(THREADS)]
+        sizes: List[int] = []
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(min(1, seconds / 8))
+            soak.shared.judge()
+            gc.collect()
+            if tracemalloc:
+                sizes.append(tracemalloc.get_traced_memory()[0])
+            tell(f"{sum(count['calls'] for count in soak.shared.counts):,} calls")
+            if time.monotonic() > soak.until + 60:
+                failures.append("it hangs")
+                break
+        left = soak.finish()
+        part = len(sizes) // 4
+        # At each moment other calls are in flight: what is always there tells, in a long run.
+        if part >= 10 and min(sizes[-part:]) > 1.25 * min(sizes[part : 2 * part]):
+            failures.append(f"memory grows: {sizes}")
+        figures: Dict[str, Any] = dict(sorted(sum(soak.shared.counts, Counter()).items()))
+        figures["loops left"], figures["instances left"] = left
+        if tracemalloc:
+            figures["peak memory, MB"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1)
+        figures["double interferences"], problems = interfering.result()
+    return figures, failures + problems
 
 
 def main() -> None:
     from tqdm import tqdm  # noqa: PLC0415  # only here: the suite does without
 
-    parser = argparse.ArgumentParser(description="Traffic on one function for a while.")
+    parser = argparse.ArgumentParser(description="Traffic for a while.")
     parser.add_argument("--seconds", type=float, default=120)
-    seconds = parser.parse_args().seconds
-    with tqdm(total=seconds, unit="s", bar_format="{l_bar}{bar}| {n:.0f} s {postfix}") as bar:
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    layout = "{l_bar}{bar}| {n:.0f} s {postfix}"
+    with tqdm(total=options.seconds, unit="s", bar_format=layout) as bar:
         start = time.monotonic()
 
         def tell(status: str) -> None:
             bar.set_postfix_str(status, refresh=False)
-            bar.update(min(time.monotonic() - start, seconds) - bar.n)
+            bar.update(min(time.monotonic() - start, options.seconds) - bar.n)
 
-        calls = asyncio.run(soak(seconds, tell))
-    print(f"{calls:,} calls; memory flat, timers bounded, counters right")
+        figures, failures = soak(options.seconds, tell, options.seed)
+    for name, figure in figures.items():
+        print(f"{figure:>12,} {name}")
+    print(f"{len(failures):>12,} failures", *failures[:20], sep="\n")
+    sys.exit(bool(failures))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import Decorate, Source, collect, timers, turns
+from .helpers import PYPY, Decorate, Source, collect, timers, turns
 
 
 def others(*mine: Any) -> List[Any]:
@@ -82,6 +82,9 @@ async def test_a_call_during_the_cleanup_of_cancelled_work_starts_afresh(
     source.works[1].set_result("fresh")
     assert await second == "fresh"
     assert await function(1) == "fresh"
+    if PYPY:
+        del cleanup  # its exception keeps the frames that led to it, and asyncio's have the task
+    collect()
     assert [str(entry["exception"]) for entry in logged] == ["cleanup"] * (ending == "failure")
 
 
@@ -235,6 +238,7 @@ async def test_one_that_is_let_go_leaves_the_others_alone(
     assert await patient == "x"
 
 
+@pytest.mark.skipif(PYPY, reason="it does not close the coroutines that it collects")
 async def test_the_last_one_that_is_collected_takes_the_work_along(
     source: Source, cached: Decorate
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import ClockLoop, clock_loop, timers, turns
+from .helpers import ClockLoop, clock_loop, collect, timers, turns
 
 SEEDS = 2000
 BATCH = 500
@@ -118,4 +118,5 @@ def test_every_interleaving(batch: int) -> None:
             loop.run_until_complete(play(seed, loop, results))
             assert asyncio.all_tasks(loop) == set()
         gc.collect()
+        collect()
         assert len(results) == 0

@@ -231,6 +231,7 @@ async def test_a_call_lets_go_of_what_another_thread_has_dropped(ttl: Any) -> No
         assert pool.submit(function.cache_invalidate, 1).result(5)
     assert reference() is not None  # that is for this thread to do
     await function(2)
+    collect()
     assert reference() is None
     await function.cache_close()
 

@@ -1445,7 +1445,7 @@ async def test_a_due_hit_waits_for_nothing_in_the_call_graph(
     await refreshing(source, clock, function)
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
-        graph = asyncio.capture_call_graph(task)  # type: ignore[attr-defined,unused-ignore]  # pyright: ignore[reportAttributeAccessIssue]
+        graph: Any = asyncio.capture_call_graph(task)  # type: ignore[attr-defined,unused-ignore]  # pyright: ignore[reportAttributeAccessIssue]
         assert graph.awaited_by == ()
 
 

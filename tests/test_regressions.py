@@ -311,8 +311,8 @@ def test_a_key_that_ends_may_wait_for_another_thread() -> None:
         Key.armed = True
         function.cache_invalidate(like)
         await turns()
-        Key.armed = False
         collect()
+        Key.armed = False
 
     async def work(key: object) -> None: ...
 

@@ -16,7 +16,17 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import ClockLoop, Decorate, Source, Thing, identity, on_clock, timers, turns
+from .helpers import (
+    ClockLoop,
+    Decorate,
+    Source,
+    Thing,
+    collect,
+    identity,
+    on_clock,
+    timers,
+    turns,
+)
 
 Logged = List[Dict[str, Any]]
 
@@ -238,9 +248,8 @@ async def test_what_is_not_kept_is_released(clock: ClockLoop, timed: Decorate) -
     gc.disable()
     try:
         gone = weakref.ref(await function())
-        if gone() is not None:
-            gc.collect()  # PyPy
         await turns()
+        collect()
         assert gone() is None
     finally:
         gc.enable()

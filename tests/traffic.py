@@ -1,0 +1,268 @@
+"""Event loops with clients, and the functions that they call: for ``soak``."""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from contextvars import ContextVar
+from itertools import accumulate
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+
+from async_lru import AlruCacheLoopResetWarning, alru_cache
+
+from .helpers import turns
+
+KEYS = 5000
+WEIGHTS = list(accumulate(1 / rank for rank in range(1, KEYS + 1)))
+INSTANCES = 10
+MAXSIZE = 1000
+
+
+class Result(NamedTuple):
+    key: int
+    loop: int
+    version: int
+    made: float
+
+
+class Call:
+    """A caller, and what it has got: the works that it starts know it by their context."""
+
+    def __init__(self, site: "Site") -> None:
+        self.site = site
+        self.outcome: Any = None
+
+
+class FailureError(Exception):
+    """Of a work. Those who wait are to receive it; if they are gone, it is for the log."""
+
+    def __init__(self, key: int, refresh: bool, waiting: Set[Call]) -> None:
+        super().__init__(key)
+        self.refresh = refresh
+        self.waiting = waiting
+
+    def is_for_the_log(self) -> bool:
+        """Contract 4 and 10: nobody was left who could have received it."""
+        outcomes = [call.outcome for call in self.waiting]
+        return self not in outcomes and (self.refresh or "left" in outcomes)
+
+
+THIS_CALL: "ContextVar[Call]" = ContextVar("THIS_CALL")
+
+
+class Cached:
+    """A function under test, and the facts that its results are made from."""
+
+    keys = KEYS
+
+    def __init__(self, age: float, **options: Any) -> None:
+        self.age = age  # that a result may have
+        if options:
+            self.function: Any = alru_cache(**options)(self.work)
+        # By key, the version of the facts, and the one that all callers are to see at least.
+        self.versions = dict.fromkeys(range(self.keys), 0)
+        self.told = dict(self.versions)
+        self.changing = threading.Lock()
+
+    async def work(self, key: int) -> Result:
+        call, version = THIS_CALL.get(), self.versions[key]
+        site = call.site
+        refresh = isinstance(call.outcome, Result)  # who has started it did not wait
+        site.count["works"] += 1
+        site.count["refreshes"] += refresh
+        await asyncio.sleep(site.chance.random() * 0.002)
+        if site.chance.random() < 0.05:
+            raise FailureError(key, refresh, set(site.waiting.get((self, key), ())))
+        return Result(key, site.number, version, time.monotonic())
+
+    def invalidate(self, key: int, count: "Counter[str]") -> None:
+        with self.changing:
+            self.versions[key] += 1
+            count["records applied"] += self.function.cache_invalidate(key)
+            self.told[key] = self.versions[key]
+
+
+class Instance(Cached):
+    keys = 50
+    function = alru_cache(maxsize=20, ttl=0.2, refresh=0.05, per_instance=True)(Cached.work)
+
+    def __init__(self) -> None:
+        super().__init__(age=0.2)
+
+
+def ttl(result: Result) -> Optional[float]:
+    return [0.2, 1, None, 0][result.key % 4]
+
+
+class SoakLoop(asyncio.SelectorEventLoop):
+    """Told from any other loop when it is looked for what is left."""
+
+
+class Shared:
+    """What all loops share."""
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count()
+        # Called in the lasting loop only, and never cleared: its counters are known.
+        self.counted = Cached(age=1, maxsize=MAXSIZE, ttl=0.5, jitter=0.5)
+        self.functions = [
+            self.counted,
+            Cached(age=0.6, maxsize=MAXSIZE, ttl=0.5, jitter=0.1, refresh=0.1),
+            Cached(age=float("inf"), maxsize=None, ttl=ttl, refresh=0.1),
+            Cached(age=float("inf"), maxsize=MAXSIZE),
+        ]
+        self.instances = [Instance() for _ in range(INSTANCES)]
+        self.counts: List["Counter[str]"] = [Counter()]  # of each thread
+        self.heard: List[Tuple[str, Any]] = []
+        self.heard_before: List[Tuple[str, Any]] = []
+        self.failures: List[str] = []
+
+    def tasks(self) -> int:
+        functions = [cached.function for cached in self.functions]
+        return sum(f.cache_parameters()["tasks"] for f in (*functions, Instance.function))
+
+    def judge(self) -> None:
+        """What asyncio has logged, once those who were to wake have done so."""
+        heard, self.heard_before, self.heard = self.heard_before, self.heard, []
+        for message, failure in heard:
+            of_work = message == "Task exception was never retrieved (work)"
+            if of_work and failure.is_for_the_log():
+                what = "refreshes" if failure.refresh else "calls"
+                self.counts[0][f"failures of {what} that nobody was left to receive"] += 1
+            else:
+                self.failures.append(f"logged: {message}, {failure!r}")
+
+    def warned(self, message: Any, category: Any, *_: Any, **__: Any) -> None:
+        if category is AlruCacheLoopResetWarning:
+            self.counts[0]["warnings of a loop change"] += 1
+        elif "unclosed event loop" not in str(message):  # our abandoned ones
+            self.failures.append(f"warned: {message}")
+
+
+class Site:
+    """An event loop, its clients, and what they count."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        count: "Counter[str]",
+        chance: random.Random,
+        clients: int = 20,
+        lasting: bool = False,
+    ) -> None:
+        self.shared = shared
+        self.count = count
+        self.chance = chance
+        self.clients = clients
+        self.number = next(shared.numbers)
+        self.lasting = lasting
+        self.functions = shared.functions[not lasting :]
+        self.waiting: Dict[Tuple[Cached, int], Set[Call]] = {}
+        self.over = self.closing = False
+        self.calls_counted = 0
+
+    def run(self, seconds: float, end: str) -> None:
+        loop = SoakLoop()
+        loop.set_exception_handler(lambda _, context: self.hear(context, end))
+        loop.run_until_complete(self.traffic(seconds, end))
+        self.count["loops made"] += 1
+        self.count[f"loops {end}"] += 1
+        if end != "abandoned":
+            loop.close()
+
+    def hear(self, context: Dict[str, Any], end: str) -> None:
+        message: str = context["message"]
+        task: Any = context.get("task") or context.get("future")
+        name = task.get_coro().__name__ if isinstance(task, asyncio.Task) else None
+        if end == "closed" and "was destroyed" in message and name in ("client", "ask"):
+            return  # the user's own, in a loop that was closed too early
+        self.shared.heard.append((f"{message} ({name})", context.get("exception")))
+
+    async def traffic(self, seconds: float, end: str) -> None:
+        until = time.monotonic() + seconds
+        clients = [asyncio.ensure_future(self.client()) for _ in range(self.clients)]
+        while time.monotonic() < until:
+            await asyncio.sleep(min(seconds, 0.1))
+            self.look_at_timers()
+        if end == "closed":
+            self.over = True
+            await turns()  # amid calls, all of which have begun: else Python would warn
+            return
+        if end == "cache_close" and not self.lasting:
+            await self.close()
+            await asyncio.sleep(0.01)  # amid traffic, which goes on for a moment
+        self.over = True
+        _, waiting = await asyncio.wait(clients, timeout=30)
+        assert not waiting
+        for client in clients:
+            if not client.cancelled() or not self.closing:
+                client.result()
+        while len(asyncio.all_tasks()) > 1:  # refreshes, and calls that nobody waits for
+            await turns()
+        if self.lasting:
+            info = self.shared.counted.function.cache_info()
+            assert info.hits + info.misses == self.calls_counted, (info, self.calls_counted)
+            await self.close()
+
+    async def close(self) -> None:
+        self.closing = True
+        functions = [cached.function for cached in self.functions]
+        for function in (*functions, Instance.function):
+            closing = function.cache_close(wait=self.chance.random() < 0.5)
+            await asyncio.wait_for(closing, 30)
+
+    def look_at_timers(self) -> None:
+        loop: Any = asyncio.get_running_loop()
+        ours = [timer for timer in list(loop._scheduled) if "_expiry.py" in repr(timer)]
+        # Those of the instances that have just gone are about to go.
+        most = len(self.functions) + 3 * INSTANCES
+        assert sum(not timer.cancelled() for timer in ours) <= most
+
+    async def client(self) -> None:
+        chance, instances = self.chance, self.shared.instances
+        while not self.over:
+            cached: Cached = chance.choice([*self.functions, chance.choice(instances)])
+            (number,) = chance.choices(range(KEYS), cum_weights=WEIGHTS)
+            key, what = number % cached.keys, chance.random()
+            if what < 0.005:
+                cached.invalidate(key, self.count)
+                instances[chance.randrange(INSTANCES)] = Instance()
+            with contextlib.suppress(asyncio.TimeoutError):
+                if what < 0.05:
+                    await asyncio.wait_for(self.ask(cached, key), chance.random() * 0.002)
+                else:
+                    await self.ask(cached, key)
+            if chance.random() < 0.1:
+                await asyncio.sleep(0)
+
+    async def ask(self, cached: Cached, key: int) -> None:
+        """Call, and look at the outcome."""
+        call = Call(self)
+        THIS_CALL.set(call)
+        waiting = self.waiting.setdefault((cached, key), set())
+        waiting.add(call)
+        told, asked = cached.told[key], time.monotonic()
+        self.count["calls"] += 1
+        self.calls_counted += cached is self.shared.counted
+        try:
+            call.outcome = result = await cached.function(key)
+            fresh = result.version >= told and asked - result.made < cached.age + 0.5
+            assert result[:2] == (key, self.number), (result, key, self.number)
+            assert fresh, (result, told, asked)
+        except FailureError as failure:
+            call.outcome = failure
+            if failure.args != (key,):
+                raise
+        except RuntimeError as error:
+            if not self.closing or "closed" not in str(error):
+                raise
+        except BaseException:
+            call.outcome = "left"
+            raise
+        finally:
+            waiting.discard(call)
+            if not waiting:
+                self.waiting.pop((cached, key), None)
