@@ -134,9 +134,10 @@ class Cache:
             return
         settled = entry
         if entry.until != EXPIRED:  # a refresh: an entry that is queued does not change
-            settled = Entry(entry.key)
+            settled = Entry(entry.key, value, deadline, until)
             self.entries[entry.key] = settled
-        settled.value, settled.deadline, settled.until = value, deadline, until
+        else:
+            entry.value, entry.deadline, entry.until = value, deadline, until
         if until < math.inf:
             self.expiry.add(settled)
         if settled is not entry:

@@ -340,7 +340,7 @@ def answer(
             cache.hit(key)
             call.waiters[waiter] = here
             if None in call.waiters:
-                del call.waiters[None]  # a refresh becomes an ordinary call
+                call.waiters.pop(None, None)  # a refresh becomes an ordinary call
         else:
             state: State = cache.owner()
             loop = get_running_loop()

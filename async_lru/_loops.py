@@ -123,8 +123,8 @@ class Loops:
             self.caches,
             self.serving,
         )
-        state.closed = loop in decorated.closed
         self.states[reference] = state
+        state.closed = loop in decorated.closed
         if lost and not decorated.warned:
             decorated.warned = True
             warnings.warn(

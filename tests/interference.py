@@ -162,6 +162,9 @@ class World:
         self.half_run: List[Any] = []
         self.closing: List[Any] = []
         self.may_be_cancelled = self.closed = False
+        # By key, what has been dropped and not been called since, and who is calling.
+        self.absent: Set[int] = set()
+        self.calling: List[int] = []
         # The calls that are to be in the counters, at least and at most.
         self.calls = self.calls_since_clear = 0
         # With per_instance, the one that is called, and those that are to be gone.
@@ -221,6 +224,7 @@ class World:
     async def call(self, number: int, cancelled: bool = False) -> None:
         """Call, and look at the outcome."""
         known = self.versions.get(number, 0)
+        self.calling.append(number)
         self.calls += 1
         self.calls_since_clear += 1
         try:
@@ -241,6 +245,9 @@ class World:
             if its_number != number or not known <= version <= self.versions.get(number, 0):
                 self.problems.append(f"got {result} for {number} of version {known}")
             self.expect(self.loop.now - at < self.ttl, "got an expired result")
+        finally:
+            self.calling.remove(number)
+            self.absent.discard(number)
 
     def begin(self, number: int, cancelled: bool = False) -> "asyncio.Task[None]":
         self.tasks.append(self.loop.create_task(self.call(number, cancelled)))
@@ -249,6 +256,7 @@ class World:
     def begin_half(self, number: int) -> None:
         """A caller that has begun and waits, to be let go of."""
         call = self.callable(self.key(number))
+        self.calling.append(number)
         self.calls += 1
         self.calls_since_clear += 1
         try:
@@ -260,9 +268,10 @@ class World:
 
     def invalidate(self, number: int) -> None:
         self.versions[number] = self.versions.get(number, 0) + 1  # the facts have changed
+        self.absent.discard(number)
         self.callable.cache_invalidate(self.key(number))
-        if self.callable.cache_contains(self.key(number)):
-            self.problems.append("contained though invalidated")
+        self.absent.add(number)
+        self.look_for(number)
 
     def begin_anew(self) -> None:
         for number in range(6):
@@ -271,7 +280,9 @@ class World:
 
     def clear(self) -> None:
         self.begin_anew()
+        self.absent.clear()
         self.function.cache_clear()
+        self.absent.update(range(6))
         if self.function.cache_info().currsize:
             self.problems.append("not empty though cleared")
 
@@ -283,8 +294,13 @@ class World:
         self.dropped.append(weakref.ref(self.instance))
         self.instance = Thing()
 
+    def look_for(self, number: int) -> None:
+        dropped = number in self.absent and number not in self.calling
+        contained = self.callable.cache_contains(self.key(number))
+        self.expect(not (dropped and contained), "contained though dropped")
+
     def look(self) -> None:
-        self.callable.cache_contains(self.key(1))
+        self.look_for(1)
         self.expect(self.running() <= self.calls, "too many run")
         info = self.function.cache_info()
         instances = 1 + sum(dropped() is not None for dropped in self.dropped)
@@ -340,6 +356,11 @@ class World:
         tasks: int = self.function.cache_parameters()["tasks"]
         return tasks
 
+    async def expect_refusal(self) -> None:
+        before = self.function.cache_info()
+        await self.call(1)
+        self.expect(self.function.cache_info() == before, "a call though closed")
+
     async def look_around(self) -> None:
         function = self.function
         await self.finish()
@@ -352,11 +373,14 @@ class World:
         low = 0 if self.closed else self.calls_since_clear
         self.expect(low <= info.hits + info.misses <= self.calls, (low, self.calls, info))
         self.failing.clear()
+        if function.cache_parameters()["closed"]:
+            await self.expect_refusal()
+        await self.call(1)  # what has been dropped is not served
         for number in 1, 2:
             self.invalidate(number)  # has an effect
         await self.call(1)
         await self.call(2)
-        self.clear()  # too
+        self.clear()  # has one too
         await self.call(1)
         await self.call(1)
         hits = 0 if self.maxsize == 0 else 1
@@ -365,9 +389,7 @@ class World:
         self.look()
         await function.cache_close()
         self.closed = True
-        before = function.cache_info()
-        await self.call(1)
-        self.expect(function.cache_info() == before, "a call though closed")
+        await self.expect_refusal()
         function.cache_clear()
         self.expect(function.cache_info()[:2] == (0, 0), "counts")
         await turns(2)
@@ -542,6 +564,20 @@ async def due(world: World) -> None:
     world.expect_works(2)
 
 
+async def due_and_dropped(world: World) -> None:
+    """A refresh that takes its time is cancelled, wherever its entry is dropped."""
+    await world.call(1)
+    world.loop.now += REFRESH
+    world.gate.clear()
+    with world.watched():
+        caller = world.begin(1)
+        await turns(2)
+    await turns(3)
+    if caller.done() and not world.callable.cache_contains(world.key(1)):
+        world.expect(world.running() == 0, "a refresh goes on for nobody")
+    world.expect_works(2)
+
+
 async def due_and_eager(world: World) -> None:
     """The refresh returns before the call does."""
     world.at_once = True
@@ -612,14 +648,13 @@ async def refresh_expires(world: World) -> None:
 
 async def join_refresh(world: World) -> None:
     await refreshing(world, TTL)
-    world.begin_half(1)
     with world.watched():
-        second = world.begin(1)  # before the timer has run
+        first = world.begin(1)  # before the timer has run
         await turns(2)
         world.begin(1)
         world.gate.set()
         await turns(3)
-    world.expect(second.done(), "who has joined hangs")
+    world.expect(first.done(), "who has joined hangs")
     world.expect_works(2)
 
 
@@ -701,7 +736,15 @@ EXPIRING = expire, expired_and_called, evict_pending
 OF_INSTANCES = (look, wrong_arguments) if PYPY else (look, drop, wrong_arguments)
 EAGER = (due_and_eager,) if sys.version_info >= (3, 12) else ()
 REFRESHING = (
-    *(due, due_while_it_runs, refresh_fails, refresh_cancelled, refresh_expires, *EAGER),
+    *(
+        due,
+        due_and_dropped,
+        due_while_it_runs,
+        refresh_fails,
+        refresh_cancelled,
+        refresh_expires,
+        *EAGER,
+    ),
     *(join_refresh, join_and_fail, join_and_cancel, join_and_let_go),
     *(evict_refreshing, invalidate_refreshing, clear_refreshing, close_refreshing),
 )
@@ -752,9 +795,17 @@ def matters(options: str, scenario: Scenario, action: str) -> bool:
                 drop,
             ),  # it is there
             "clear": (scenario,),
-            "look": (evict, *EXPIRING, due, look, drop),  # where the mapping changes
+            "look": (
+                evict,
+                *EXPIRING,
+                invalidate,
+                clear,
+                due,
+                look,
+                drop,
+            ),  # where the mapping changes
             "close": (scenario,),
-            "let go": (*ALWAYS, *IN_FLIGHT, *EXPIRING, join_refresh),
+            "let go": (*ALWAYS, *IN_FLIGHT, *EXPIRING),
             "let go of another": (miss, join, fail) if options == "bounded" else (),
             "drop": (scenario,) if options == "per instance" else (),
         }[action]
@@ -799,9 +850,9 @@ def play(
         return loop.run_until_complete(main())
 
 
-def half_run_for(scenario: Scenario, *actions: str) -> Optional[int]:
+def half_run_for(*actions: str) -> Optional[int]:
     """For whom the caller waits that an action is to let go of."""
-    if "let go" in actions and scenario is not join_refresh:  # which has one
+    if "let go" in actions:
         return 1
     return 4 if "let go of another" in actions else None
 
@@ -814,7 +865,7 @@ def every_moment(
     step = 17 if PYPY and not by_key else 1
     first = CASES.index((options, scenario, action)) % step
     watch = Watch()
-    half_run = half_run_for(scenario, action)
+    half_run = half_run_for(action)
     problems = play(watch, loop, options, scenario, {}, half_run, by_key)
     assert watch.moments > 0 or by_key, "nothing was watched"
     for moment in itertools.count(first, step):
@@ -836,7 +887,7 @@ def two_at_random(loop: ClockLoop, chance: random.Random) -> List[str]:
         chance.randrange(last): ACTIONS[action],
         chance.randrange(last): ACTIONS[another],
     }
-    half_run = half_run_for(scenario, action, another)
+    half_run = half_run_for(action, another)
     found = play(Watch(), loop, options, scenario, plan, half_run, by_key)
     where = (
         f"{options}, {scenario.__name__}, {action} and {another} at {sorted(plan)}, {by_key}"
