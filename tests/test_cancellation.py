@@ -256,6 +256,22 @@ async def test_the_last_one_that_is_collected_takes_the_work_along(
     assert function.cache_parameters()["tasks"] == 0
 
 
+async def test_the_last_one_that_is_let_go_as_the_result_comes(
+    source: Source, cached: Decorate
+) -> None:
+    """The entry goes at once: what comes after that is kept for nobody."""
+    function = cached()
+    caller = function(1)
+    caller.send(None)
+    await turns()
+    source.works[0].set_result("x")
+    caller.close()
+    assert not function.cache_contains(1)
+    await turns()
+    assert not function.cache_contains(1)
+    assert function.cache_parameters()["tasks"] == 0
+
+
 async def test_wait_for(source: Source, cached: Decorate) -> None:
     function = cached()
     with pytest.raises(asyncio.TimeoutError):
@@ -306,6 +322,9 @@ async def test_eager_work(source: Source, cached: Decorate, eager: Any, ttl: Any
 
     at_once = cached(identity, ttl=ttl)
     assert [await at_once(1), await at_once(1)] == [1, 1]
+    await turns()
+    collect()
+    assert [task() for task in tasks] == [None]  # at once
     with pytest.raises(ValueError, match="-1"):
         await at_once(-1)
     assert at_once.cache_info() == (1, 2, 128, 1)

@@ -554,6 +554,44 @@ def test_freed_after_a_refresh(clock: ClockLoop, no_collector: None) -> None:
     clock.run_until_complete(main())
 
 
+async def test_a_waiting_caller_keeps_nothing_that_is_cleared(source: Source) -> None:
+    class Waiting:
+        @alru_cache(per_instance=True)
+        async def get(self, make: Any) -> Any:
+            return await source.fetch() if make is None else make()
+
+    waiting = Waiting()
+    result = weakref.ref(await waiting.get(Waiting))
+    caller = asyncio.ensure_future(waiting.get(None))
+    await turns()
+    assert result() is not None
+    waiting.get.cache_clear()
+    await turns()
+    collect()
+    assert result() is None
+    source.works[0].set_result("x")
+    assert await caller == "x"
+
+
+async def test_a_cleared_call_in_flight_is_known_though_another_fails(source: Source) -> None:
+    """Before its work exists: where nothing else is kept, nothing would be."""
+
+    class Waiting:
+        @alru_cache(per_instance=True)
+        async def get(self) -> Any:
+            return await source.fetch()
+
+    waiting: Any = Waiting()
+    caller = asyncio.ensure_future(waiting.get())
+    await turns()
+    waiting.get.cache_clear()
+    with pytest.raises(TypeError, match="argument"):
+        await waiting.get(1)
+    assert waiting.get.cache_parameters()["tasks"] == 1
+    await waiting.get.cache_close()
+    assert caller.cancelled()
+
+
 async def test_a_call_in_flight_keeps_it(source: Source) -> None:
     class Waiting:
         fetch = alru_cache(per_instance=True)(_fetch)
