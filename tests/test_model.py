@@ -614,7 +614,7 @@ def test_model() -> None:
         run_state_machine_as_test(  # type: ignore[no-untyped-call,unused-ignore]
             Machine,
             settings=settings(
-                max_examples=300,
+                max_examples=250,
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow],
