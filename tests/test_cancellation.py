@@ -254,6 +254,22 @@ async def test_the_last_one_that_is_collected_takes_the_work_along(
     assert function.cache_parameters()["tasks"] == 0
 
 
+async def test_the_last_one_that_is_let_go_as_the_result_comes(
+    source: Source, cached: Decorate
+) -> None:
+    """The entry goes at once: what comes after that is kept for nobody."""
+    function = cached()
+    caller = function(1)
+    caller.send(None)
+    await turns()
+    source.works[0].set_result("x")
+    caller.close()
+    assert not function.cache_contains(1)
+    await turns()
+    assert not function.cache_contains(1)
+    assert function.cache_parameters()["tasks"] == 0
+
+
 async def test_wait_for(source: Source, cached: Decorate) -> None:
     function = cached()
     with pytest.raises(asyncio.TimeoutError):

@@ -75,6 +75,26 @@ def test_a_result_that_replaces_an_expired_one_is_the_most_recent() -> None:
         loop.run_until_complete(function.cache_close())
 
 
+def test_a_call_that_finds_one_expired_evicts_no_other() -> None:
+    async def identity(x: int) -> int:
+        return x
+
+    with clock_loop() as loop:
+        function = alru_cache(maxsize=2, ttl=5)(identity)
+
+        async def main() -> None:
+            await function(1)
+            loop.now += 3
+            await function(2)
+            await function(1)  # 2 is the least recently used
+            loop.now += 3  # 1 has expired, and its timer has yet to run
+            await function(1)
+
+        loop.run_until_complete(main())
+        assert [function.cache_contains(x) for x in (1, 2)] == [True, True]
+        loop.run_until_complete(function.cache_close())
+
+
 async def test_an_expired_result_that_equals_anything_is_not_served(cached: Decorate) -> None:
     calls = []
 

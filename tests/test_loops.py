@@ -18,6 +18,7 @@ from .helpers import (
     FREE_THREADED,
     PYPY,
     Decorate,
+    Thing,
     Worker,
     collect,
     run_program,
@@ -709,14 +710,173 @@ def test_a_finalizer_amid_an_invalidation_of_an_idle_loop() -> None:
     loop.close()
 
 
-def test_entries_expire_while_another_thread_is_at_the_cache() -> None:
+@pytest.mark.parametrize("refresh", [None, 0])
+def test_a_call_while_another_thread_is_at_the_cache(refresh: Any) -> None:
+    """It began when the loop was idle, and was its own; now another runs it."""
+    found: List[Any] = []
+    works: List[int] = []
+
+    async def elsewhere() -> None:
+        found.append(await function(2))
+        found.append(await function(3))
+        found.append(function.cache_info()[:2])
+        if refresh is not None:  # what went with the last cache goes on for nobody
+            await turns()
+            found.append(function.cache_parameters()["tasks"])
+
+    def act() -> None:
+        cached: Any = function
+        cached.cache_invalidate(2)
+        in_another_thread(lambda: loop.run_until_complete(elsewhere()))
+
+    async def work(x: int) -> Any:
+        works.append(x)
+        if x == 4 and works.count(4) > 1:
+            await asyncio.Event().wait()
+        return Last(act) if x == 1 else x
+
+    options: Any = {} if refresh is None else {"ttl": 1000, "refresh": refresh}
+    function: Any = alru_cache(work, **options)
+    loop = asyncio.new_event_loop()
+
+    async def fill() -> None:
+        for x in 1, 2, 3:
+            await function(x)
+        if refresh is not None:
+            await function(4)
+            await function(4)
+        await turns()
+
+    loop.run_until_complete(fill())
+    before = function.cache_info()
+    assert function.cache_invalidate(1)
+    collect()
+    counts = before.hits, before.misses + 2
+    assert found == [2, 3, counts] + [0] * (refresh is not None)
+    assert [works.count(x) for x in (2, 3)] == [2, 2]
+    assert function.cache_info() == (*counts, 128, 2)
+    loop.run_until_complete(function.cache_close())
+    loop.close()
+
+
+def test_what_is_dropped_amid_an_invalidation_of_an_idle_loop_is_released() -> None:
+    """At once, as if alone: the loop may have no other turn."""
+    results: List[Any] = []
+
+    def act() -> None:
+        cached: Any = function
+        cached.cache_invalidate(2)
+
+    async def work(x: int) -> Any:
+        return Last(act) if x == 1 else Thing()
+
+    function: Any = alru_cache(work)
+    loop = asyncio.new_event_loop()
+
+    async def fill() -> None:
+        await function(1)
+        results.append(weakref.ref(await function(2)))
+        await turns()
+
+    loop.run_until_complete(fill())
+    assert function.cache_invalidate(1)
+    collect()
+    assert results[0]() is None
+    loop.close()
+
+
+def test_an_invalidation_of_a_loop_that_stopped_before_it_came_to_the_last_one() -> None:
+    results: List[Any] = []
+
+    async def work(x: int) -> Any:
+        return Thing()
+
+    function: Any = alru_cache(work)
+    loop = asyncio.new_event_loop()
+
+    async def fill() -> None:
+        results.extend([weakref.ref(await function(x)) for x in (1, 2)])
+        await turns()
+
+    loop.run_until_complete(fill())
+    loop.call_soon(loop.stop)
+    loop.call_soon(function.cache_invalidate, 1)
+    loop.run_forever()
+    assert function.cache_invalidate(2)
+    collect()
+    assert [result() for result in results] == [None, None]
+    loop.close()
+
+
+def test_what_another_thread_clears_goes_in_the_thread_of_its_loop(worker: Worker) -> None:
+    threads: List[Any] = []
+    busy, cleared = threading.Event(), threading.Event()
+
+    async def work() -> Any:
+        return Last(lambda: threads.append(threading.current_thread()))
+
+    function: Any = alru_cache(work)
+
+    async def fill() -> None:
+        await function()
+
+    worker.run(fill())
+    blocked = worker.start(_block(busy, cleared))
+    busy.wait(10)
+    function.cache_clear()
+    collect()
+    assert threads == []
+    cleared.set()
+    blocked.result(10)
+    worker.run(turns())
+    collect()
+    assert threads == [worker.thread] or PYPY
+
+
+@pytest.mark.parametrize("use", range(8))
+def test_of_two_that_invalidate_one_has_had_an_effect(worker: Worker, use: int) -> None:
+    """Also if one comes amid the other."""
+    function: Any = alru_cache(this_loop)
+    uses = 0
+    effects: List[bool] = []
+
+    class Key:
+        def __hash__(self) -> int:
+            nonlocal uses
+            uses += 1
+            if uses == use + 1:
+                effects.append(function.cache_invalidate(self))
+            return 1
+
+    key = Key()
+    uses = 100
+    worker.run(function(key))
+    entered, left = threading.Event(), threading.Event()
+    blocked = worker.start(_block(entered, left))
+    entered.wait(10)
+    uses = 0
+    effects.append(function.cache_invalidate(key))
+    assert effects.count(True) == 1
+    uses = 100
+    left.set()
+    blocked.result(10)
+
+
+async def _block(entered: threading.Event, left: threading.Event) -> None:
+    entered.set()
+    left.wait(10)
+
+
+@pytest.mark.parametrize("called", [True, False])
+def test_entries_expire_while_another_thread_is_at_the_cache(called: bool) -> None:
     """It began when the loop was idle, and was its own; now another runs it."""
     expired: List[Any] = []
 
     def elsewhere() -> None:
         loop.run_until_complete(asyncio.sleep(0.05))
         expired.append(function.cache_contains(2))
-        expired.append(loop.run_until_complete(function(3)))
+        if called:
+            expired.append(loop.run_until_complete(function(3)))
 
     def act() -> None:
         in_another_thread(elsewhere)
@@ -735,7 +895,7 @@ def test_entries_expire_while_another_thread_is_at_the_cache() -> None:
     loop.run_until_complete(fill())
     assert function.cache_invalidate(1)
     collect()
-    assert expired == [False, 3]
+    assert expired == [False, 3][: 1 + called]
     loop.run_until_complete(asyncio.sleep(0.1))
     assert function.cache_info().currsize == 0
     assert timers(loop) == []

@@ -95,6 +95,23 @@ async def test_the_last_caller_of_old_work_takes_only_that_along(
     assert await new == "new"
 
 
+async def test_an_evicted_call_takes_no_other_entry_along(
+    source: Source, cached: Decorate
+) -> None:
+    """Of which the key is None, as nothing is left of its own."""
+    function = cached(maxsize=1, key=lambda x: x)
+    old = asyncio.ensure_future(function(1))
+    await turns()
+    new = asyncio.ensure_future(function(None))
+    await turns()
+    old.cancel()
+    await turns()
+    assert source.works[0].cancelled()
+    source.works[1].set_result("x")
+    assert await new == "x"
+    assert function.cache_contains(None)
+
+
 def test_old_expiry_never_touches_the_new_entry() -> None:
     versions: List[int] = []
 

@@ -571,6 +571,44 @@ def test_freed_after_a_refresh(clock: ClockLoop, no_collector: None) -> None:
     clock.run_until_complete(main())
 
 
+async def test_a_waiting_caller_keeps_nothing_that_is_cleared(source: Source) -> None:
+    class Waiting:
+        @alru_cache(per_instance=True)
+        async def get(self, make: Any) -> Any:
+            return await source.fetch() if make is None else make()
+
+    waiting = Waiting()
+    result = weakref.ref(await waiting.get(Waiting))
+    caller = asyncio.ensure_future(waiting.get(None))
+    await turns()
+    assert result() is not None
+    waiting.get.cache_clear()
+    await turns()
+    collect()
+    assert result() is None
+    source.works[0].set_result("x")
+    assert await caller == "x"
+
+
+async def test_a_cleared_call_in_flight_is_known_though_another_fails(source: Source) -> None:
+    """Before its work exists: where nothing else is kept, nothing would be."""
+
+    class Waiting:
+        @alru_cache(per_instance=True)
+        async def get(self) -> Any:
+            return await source.fetch()
+
+    waiting: Any = Waiting()
+    caller = asyncio.ensure_future(waiting.get())
+    await turns()
+    waiting.get.cache_clear()
+    with pytest.raises(TypeError, match="argument"):
+        await waiting.get(1)
+    assert waiting.get.cache_parameters()["tasks"] == 1
+    await waiting.get.cache_close()
+    assert caller.cancelled()
+
+
 async def test_a_call_in_flight_keeps_it(source: Source) -> None:
     class Waiting:
         fetch = alru_cache(per_instance=True)(_fetch)
@@ -1004,6 +1042,29 @@ def test_a_call_in_another_thread_between() -> None:
     asyncio.run(main())
     # Either may be the first: since 3.14 a tuple asks for a hash just once.
     assert sorted(client.calls, key=id) == sorted([1, key], key=id)
+
+
+def test_a_first_call_of_a_copy_in_another_thread_between(worker: Worker) -> None:
+    """What the other has made is taken out with what was copied, and put back."""
+    used: Any = Client()
+    asyncio.run(used.get(1))
+    copied: Any = copy.copy(used)
+    others: List[Any] = [lambda: worker.run(copied.get(1))]
+
+    class Attributes(Dict[str, Any]):
+        def pop(self, *args: Any) -> Any:
+            if others:
+                others.pop()()
+            return super().pop(*args)
+
+    copied.__dict__ = Attributes(vars(copied))
+
+    async def main() -> None:
+        for _ in range(2):
+            assert await copied.get(1) == ("client", 1)
+        assert copied.get.cache_info() == (1, 2, 128, 2)
+
+    asyncio.run(main())
 
 
 # Expiry and refresh

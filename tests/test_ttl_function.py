@@ -717,6 +717,29 @@ async def test_it_may_start_a_call_eagerly(
     assert function.cache_info() == (1, 1, 128, 1)
 
 
+@pytest.mark.parametrize("options", [{}, {"refresh": 2}], ids=["", "refresh"])
+@pytest.mark.parametrize("answer", [5, None])
+@on_clock
+async def test_it_may_evict_the_entry(
+    clock: ClockLoop, timed: Decorate, eager: Any, options: Any, answer: Any
+) -> None:
+    """By a call that it starts; what it says is of no use then."""
+    ttl = Ttl(answer)
+    function = timed(identity, ttl=ttl, maxsize=1, **options)
+    clock.set_task_factory(eager)
+
+    def evict() -> None:
+        ttl.does = lambda: None
+        clock.create_task(function(2))
+
+    ttl.does = evict
+    assert await function(1) == 1
+    assert ttl.results == [1, 2]
+    assert [function.cache_contains(x) for x in (1, 2)] == [False, True]
+    assert function.cache_info() == (0, 2, 1, 1)
+    assert len(timers(clock)) == (answer is not None)
+
+
 @on_clock
 async def test_the_last_caller_goes_amid_it(
     clock: ClockLoop, source: Source, timed: Decorate
