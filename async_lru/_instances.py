@@ -8,6 +8,7 @@ from typing import (
     Any,
     Callable,
     Coroutine,
+    Dict,
     Hashable,
     List,
     Optional,
@@ -66,12 +67,14 @@ def _empty(reference: "ref[Kept]", _: object) -> None:
 class PerInstanceWrapper(_LRUCacheWrapper[_R]):
     """A decorated method that keeps a cache in each instance."""
 
-    __slots__ = ("__entry__", "__whole__")
+    __slots__ = ("__agreed__", "__entry__", "__whole__")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         # Private to this function: an override and what it overrides have one each.
         self.__entry__ = f"_cache_{next(_numbers)}_of_{self.__dict__.get('__name__')}"
+        # By the id of an instance, what threads are about to put into it.
+        self.__agreed__: Dict[int, Kept] = {}
         # Whether the key is made of all arguments, the instance included.
         self.__whole__ = self.__make_key__ not in (untyped_key, typed_key)
 
@@ -146,8 +149,12 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
                 ' use slots=False, or __slots__ = (..., "__dict__", "__weakref__")'
             ) from None
         while there.owner() is not instance:  # copied from another one, or unpickled
-            there = instance.__dict__.pop(self.__entry__, kept)
-            own = there if there.owner() is instance else kept
+            # Several threads that find it put the same in its place. Whoever agrees with none
+            # of them, as they are done, finds that.
+            own = self.__agreed__.setdefault(id(instance), kept)
+            if instance.__dict__.get(self.__entry__) is there:
+                instance.__dict__[self.__entry__] = own
+            self.__agreed__.pop(id(instance), None)
             there = instance.__dict__.setdefault(self.__entry__, own)
         return there
 
