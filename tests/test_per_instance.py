@@ -1044,6 +1044,29 @@ def test_a_call_in_another_thread_between() -> None:
     assert sorted(client.calls, key=id) == sorted([1, key], key=id)
 
 
+def test_a_first_call_of_a_copy_in_another_thread_between(worker: Worker) -> None:
+    """What the other has put in the place of what was copied is found."""
+    used: Any = Client()
+    asyncio.run(used.get(1))
+    copied: Any = copy.copy(used)
+    others: List[Any] = [lambda: worker.run(copied.get(1))]
+
+    class Attributes(Dict[str, Any]):
+        def get(self, *args: Any) -> Any:
+            if others:
+                others.pop()()
+            return super().get(*args)
+
+    copied.__dict__ = Attributes(vars(copied))
+
+    async def main() -> None:
+        for _ in range(2):
+            assert await copied.get(1) == ("client", 1)
+        assert copied.get.cache_info() == (1, 2, 128, 2)
+
+    asyncio.run(main())
+
+
 def test_first_calls_on_a_copy_are_of_one_cache(worker: Worker, another: Worker) -> None:
     """Whatever other threads do between the lines of one that takes the entry's place."""
     original = Client()
