@@ -31,6 +31,10 @@ _discard_from_call_graph: Any = getattr(
     asyncio, "future_discard_from_awaited_by", operator.is_
 )
 
+# A generator whose steps have been taken.
+_ENDED: Generator[Any, Any, Any] = (step for step in "")
+assert next(_ENDED, None) is None
+
 # Of a call that has ended. It stays empty: who joins a call has found it in flight.
 NOBODY: Waiters = {}
 
@@ -111,8 +115,11 @@ class Call(InFlight):
             del self, error  # the exception keeps this frame
 
     def close(self) -> None:
-        self.steps.close()
+        """Before the first step: it is not to be taken any more."""
         self.coroutine.close()
+        self.steps.close()
+        # A generator closed as new keeps its frame, and the frame this call.
+        self.steps, self.send = _ENDED, _ENDED.send
 
     def __await__(self) -> Any:
         return _coroutine(self.steps).__await__()  # a task factory has wrapped it

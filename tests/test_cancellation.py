@@ -83,9 +83,7 @@ async def test_a_call_during_the_cleanup_of_cancelled_work_starts_afresh(
     assert await second == "fresh"
     assert await function(1) == "fresh"
     if PYPY:
-        del (
-            cleanup
-        )  # its exception keeps the frames that led to it, and asyncio's have the task
+        del cleanup  # its exception keeps its frames, and asyncio's have the task
     collect()
     assert [str(entry["exception"]) for entry in logged] == ["cleanup"] * (ending == "failure")
 

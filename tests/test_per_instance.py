@@ -513,6 +513,23 @@ async def test_freed_though_a_call_has_failed(no_collector: None) -> None:
 
 
 @pytest.mark.skipif(PYPY, reason="there are no reference counts")
+@pytest.mark.skipif(PYPY, reason="there are no reference counts")
+async def test_freed_though_a_call_was_cancelled_before_its_first_step(
+    no_collector: None,
+) -> None:
+    client = Client()
+    call = client.get(1)
+    call.send(None)  # as a task's step would, and the call has a task of its own now
+    with pytest.raises(asyncio.CancelledError):
+        call.throw(asyncio.CancelledError())
+    await turns(3)
+    assert client.calls == []
+    freed = weakref.ref(client)
+    del call, client
+    collect()
+    assert freed() is None
+
+
 async def test_freed_though_cleared_invalidated_and_looked_at(no_collector: None) -> None:
     client = Client()
     for drop in (
