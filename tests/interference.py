@@ -864,7 +864,7 @@ def every_moment(
     watch = Watch()
     half_run = half_run_for(action)
     problems = play(watch, loop, options, scenario, {}, half_run, by_key)
-    assert watch.moments > 0 or by_key, "nothing was watched"
+    assert watch.moments > 0 or by_key or PYPY, "nothing was watched"
     for moment in itertools.count():
         plan = {moment: ACTIONS[action]}
         found = play(watch, loop, options, scenario, plan, half_run, by_key)

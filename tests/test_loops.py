@@ -711,6 +711,7 @@ def test_a_finalizer_amid_an_invalidation_of_an_idle_loop() -> None:
     loop.close()
 
 
+@pytest.mark.skipif(PYPY, reason="a finalizer comes later there")
 @pytest.mark.parametrize("refresh", [None, 0])
 def test_a_call_while_another_thread_is_at_the_cache(refresh: Any) -> None:
     """It began when the loop was idle, and was its own; now another runs it."""
@@ -834,6 +835,7 @@ def test_what_another_thread_clears_goes_in_the_thread_of_its_loop(worker: Worke
     assert threads == [worker.thread] or PYPY
 
 
+@pytest.mark.skipif(PYPY, reason="setdefault looks twice there")
 @pytest.mark.parametrize("use", range(8))
 def test_of_two_that_invalidate_one_has_had_an_effect(worker: Worker, use: int) -> None:
     """Also if one comes amid the other."""
