@@ -660,6 +660,7 @@ def test_a_child_process_after_a_fork(running: bool) -> None:
             return found
 
         async def main():
+            asyncio.get_running_loop().slow_callback_duration = 30  # to wait for a child
             assert await function(1) == 1
             if {running}:
                 fork()
@@ -834,6 +835,7 @@ def test_what_another_thread_clears_goes_in_the_thread_of_its_loop(worker: Worke
     assert threads == [worker.thread] or PYPY
 
 
+@pytest.mark.skipif(PYPY, reason="setdefault looks twice there")
 @pytest.mark.parametrize("use", range(8))
 def test_of_two_that_invalidate_one_has_had_an_effect(worker: Worker, use: int) -> None:
     """Also if one comes amid the other."""
