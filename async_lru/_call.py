@@ -79,6 +79,7 @@ class Call(InFlight):
 
     @coroutine
     def run(self) -> Generator[Any, Any, Any]:
+        """Await the function's coroutine, and see to its outcome."""
         try:
             if self.task is None:  # it is eager
                 self.taken_by(current_task())
@@ -143,9 +144,8 @@ class Call(InFlight):
         state, entry, cache = self.state, self.entry, self.cache()
         if cache is None or cache.lookup(entry.key) is not entry:
             return
-        if (cache.cleared or cache.invalidated or not self.waiters) and not state.holds(
-            cache, entry
-        ):
+        recorded = cache.cleared or cache.invalidated or not self.waiters
+        if recorded and not state.holds(cache, entry):
             return
         options = state.options
         if options.ttl is None:

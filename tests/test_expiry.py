@@ -10,7 +10,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import Decorate, Source, clock_loop, timers, turns
+from .helpers import Decorate, Source, clock_loop, identity, timers, turns
 
 
 async def now() -> float:
@@ -56,9 +56,6 @@ async def test_never_served_after_the_loop_was_blocked(cached: Decorate) -> None
 
 
 def test_a_result_that_replaces_an_expired_one_is_the_most_recent() -> None:
-    async def identity(x: int) -> int:
-        return x
-
     with clock_loop() as loop:
         function = alru_cache(maxsize=2, ttl=5)(identity)
 
@@ -76,9 +73,6 @@ def test_a_result_that_replaces_an_expired_one_is_the_most_recent() -> None:
 
 
 def test_a_call_that_finds_one_expired_evicts_no_other() -> None:
-    async def identity(x: int) -> int:
-        return x
-
     with clock_loop() as loop:
         function = alru_cache(maxsize=2, ttl=5)(identity)
 
@@ -203,9 +197,6 @@ async def test_no_timer_outlives_its_entry(cached: Decorate, how: str) -> None:
 
 
 def test_no_timer_for_what_was_invalidated_before_the_last_one_expired() -> None:
-    async def identity(x: int) -> int:
-        return x
-
     with clock_loop() as loop:
         function = alru_cache(ttl=lambda seconds: seconds)(identity)
 
@@ -238,9 +229,6 @@ async def test_one_timer_for_all(cached: Decorate) -> None:
 
 
 def test_no_timer_for_one_that_was_invalidated_behind_another() -> None:
-    async def identity(x: int) -> int:
-        return x
-
     with clock_loop() as loop:
         function = alru_cache(ttl=10)(identity)
 

@@ -518,15 +518,17 @@ async def test_not_if_its_entry_has_gone(
 
 
 @pytest.mark.parametrize("how", ["invalidate", "clear"])
+@pytest.mark.parametrize("at_once", [False, True])
 @on_clock
 async def test_not_if_the_work_itself_drops_its_entry(
-    clock: ClockLoop, timed: Decorate, how: str
+    clock: ClockLoop, timed: Decorate, request: Any, how: str, at_once: bool
 ) -> None:
-    """In its last step."""
+    """In its last step; also if that is its first, and its caller still holds the cache."""
     ttl = Ttl(5)
 
     async def fetch() -> str:
-        await asyncio.sleep(0)
+        if not at_once:
+            await asyncio.sleep(0)
         if how == "clear":
             cached.cache_clear()
         else:
@@ -534,28 +536,8 @@ async def test_not_if_the_work_itself_drops_its_entry(
         return "x"
 
     cached: Any = timed(fetch, ttl=ttl)
-    assert await cached() == "x"
-    assert ttl.results == []
-    assert not cached.cache_contains()
-
-
-@pytest.mark.parametrize("how", ["invalidate", "clear"])
-@on_clock
-async def test_not_if_the_work_itself_drops_its_entry_at_once(
-    clock: ClockLoop, timed: Decorate, eager: Any, how: str
-) -> None:
-    """In its only step, while its caller has yet to let go of the cache."""
-    ttl = Ttl(5)
-
-    async def fetch() -> str:
-        if how == "clear":
-            cached.cache_clear()
-        else:
-            assert cached.cache_invalidate()
-        return "x"
-
-    cached: Any = timed(fetch, ttl=ttl)
-    clock.set_task_factory(eager)
+    if at_once:
+        clock.set_task_factory(request.getfixturevalue("eager"))
     assert await cached() == "x"
     assert ttl.results == []
     assert not cached.cache_contains()
