@@ -157,58 +157,56 @@ class Call(InFlight):
 
     def end(self, value: Any, failure: Optional[BaseException]) -> None:
         """Take the outcome to all who wait, and keep nothing alive."""
-        if failure is not None:
-            self.trace(failure)
         task, waiters, state, entry = self.task, self.waiters, self.state, self.entry
         self.task = entry.call = None
         self.waiters = NOBODY
         state.running.pop(self, None)
-        self.deliver(task, waiters, value, failure)
+        if failure is not None:
+            self.fail(failure, task, waiters)
+        else:
+            for waiter, here in list(waiters.items()):
+                _discard_from_call_graph(task, here)
+                try:
+                    if waiter is not None:
+                        waiter.set_result(value)
+                except asyncio.InvalidStateError:  # its caller has been cancelled
+                    pass
         if state.closings:
             wake(state)
         if failure is not None:
-            self.fail()
+            self.withdraw()
         if state.abandoned:
             state.abandoned.pop(self, None)
         # Who has waited for it last may still refer to it, and is to keep nothing alive.
         self.entry = MISSING
 
-    def deliver(
+    def fail(
         self,
+        failure: BaseException,
         task: "Optional[asyncio.Task[Any]]",
         waiters: Waiters,
-        value: Any,
-        failure: Optional[BaseException],
     ) -> None:
-        """Wake all who wait."""
-        for waiter in tuple(waiters):
-            if waiter is None:
-                continue
-            _discard_from_call_graph(task, waiters[waiter])
-            try:
-                if failure is None:
-                    waiter.set_result(value)
-                elif isinstance(failure, (asyncio.CancelledError, GeneratorExit)):
-                    waiter.cancel()
-                else:
-                    waiter.set_exception(failure)
-                    waiter._log_traceback = False
-                    self.unretrieved[waiter] = task
-            except asyncio.InvalidStateError:  # its caller has been cancelled
-                pass
-
-    def trace(self, failure: BaseException) -> None:
-        """Keep where the function failed, for all who are to receive the failure."""
+        """Take a failure to all who wait, with where the function failed."""
         traceback = failure.__traceback__
         while traceback is not None and _is_ours(traceback):
             traceback = traceback.tb_next
         failure.__traceback__ = traceback
-        self.traceback = traceback if self.waiters else None
+        self.traceback = traceback if waiters else None
         self.unretrieved = {}
-        if isinstance(failure, (KeyboardInterrupt, SystemExit)) and self.task is not None:
-            _retrieve(self.task)  # it leaves the loop by itself, and is no news
+        if isinstance(failure, (KeyboardInterrupt, SystemExit)) and task is not None:
+            _retrieve(task)  # it leaves the loop by itself, and is no news
+        for waiter, here in list(waiters.items()):
+            _discard_from_call_graph(task, here)
+            if waiter is None or waiter.done():  # its caller has been cancelled
+                continue
+            if isinstance(failure, (asyncio.CancelledError, GeneratorExit)):
+                waiter.cancel()
+            else:
+                waiter.set_exception(failure)
+                waiter._log_traceback = False
+                self.unretrieved[waiter] = task
 
-    def fail(self) -> None:
+    def withdraw(self) -> None:
         """Remove the entry, unless what it has is good for a while: this was a refresh."""
         state, entry, cache = self.state, self.entry, self.cache()
         if cache is None or not state.holds(cache, entry):
@@ -237,9 +235,9 @@ class Call(InFlight):
         # It is destroyed in flight only if its loop is closed too early. asyncio complains of
         # that for the caller's task, which is the user's.
         task._log_destroy_pending = False
-        if entry.call is self:
+        if not by_factory:
             self.task = task
-        if by_factory:
+        else:
             self.check(task)
             if state.closings:  # they have found no task yet to cancel
                 wake(state)
