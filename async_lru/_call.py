@@ -6,9 +6,11 @@ import contextlib
 import operator
 from asyncio import Future, current_task, get_running_loop
 from inspect import GEN_CREATED, getgeneratorstate
+from itertools import islice
 from time import monotonic
 from types import CoroutineType, TracebackType, coroutine
 from typing import (
+    TYPE_CHECKING,
     Any,
     Awaitable,
     Dict,
@@ -31,78 +33,57 @@ _discard_from_call_graph: Any = getattr(
     asyncio, "future_discard_from_awaited_by", operator.is_
 )
 
-# A generator whose steps have been taken.
-_ENDED: Generator[Any, Any, Any] = (step for step in "")
-assert next(_ENDED, None) is None
-
 # Of a call that has ended. It stays empty: who joins a call has found it in flight.
 NOBODY: Waiters = {}
 
 
-class Call(InFlight):
+if TYPE_CHECKING:
+    _AnyIslice = islice[Any]
+else:
+    _AnyIslice = islice
+
+
+class Call(_AnyIslice, InFlight):
     """A call in flight, and the coroutine of its task.
 
     It passes each step to the function's own coroutine, and takes the outcome in the last:
     so that is in the cache before anything else can run. Who looks at the task finds the
     function's coroutine.
+
+    To a task it is an iterator, a slice of all of its steps: a step runs no Python code but
+    the function's.
     """
 
-    # Without __slots__: it is made faster, and what only few have costs the others nothing.
+    __slots__ = (
+        "__weakref__",
+        "awaits",
+        "cache",
+        "closing",
+        "coroutine",
+        "entry",
+        "state",
+        "steps",
+        "task",
+        "traceback",
+        "unretrieved",
+        "waiters",
+    )
 
-    # The call that this one waits for, or the last one that it has waited for.
-    awaits: "Optional[Call]" = None
-    # Set while this one closes a cache, and waits for others to end.
-    closing: "Optional[Future[None]]" = None
-    # Of a failure: where the function failed, and those who are yet to receive it, with the
-    # task that is to know when one has.
-    traceback: Optional[TracebackType] = None
-    unretrieved: Waiters = NOBODY
-
-    def __init__(
-        self, state: State, cache: Cache, entry: Entry, waiters: Waiters, awaitable: Any
-    ) -> None:
-        self.state = state
-        self.cache = cache.reference
-        self.entry = entry
-        self.waiters = waiters
-        # Kept when it has ended: asyncio's log shows its name.
-        if type(awaitable) is not CoroutineType:
-            awaitable = _coroutine(awaitable)
-        self.coroutine: Any = awaitable
-        # While it is in flight, and once it is known.
-        self.task: Optional["asyncio.Task[Any]"] = None
-        self.steps: Any = self.run()
-        # The generator's own: a step of the task runs no Python code but the function's.
-        self.send = self.steps.send
+    state: State
+    steps: Any
+    coroutine: Any
+    task: "Optional[asyncio.Task[Any]]"
+    awaits: "Optional[Call]"
+    closing: "Optional[Future[None]]"
+    # Of a failure: where the function failed.
+    traceback: Optional[TracebackType]
+    unretrieved: Waiters
 
     # What its task awaits.
 
-    @coroutine
-    def run(self) -> Generator[Any, Any, Any]:
-        """Await the function's coroutine, and see to its outcome."""
-        try:
-            if self.task is None:  # it is eager
-                self.taken_by(current_task())
-            if not self.waiters:
-                self.coroutine.close()
-                raise asyncio.CancelledError  # noqa: TRY301
-            steps: Generator[Any, Any, Any] = self.coroutine
-            value = yield from steps
-            self.store(value)
-        except BaseException as error:
-            if not self.is_running():  # its loop is gone, and it is collected
-                raise
-            value, failure = None, error
-        else:
-            self.end(value, None)
-            return value
-        if isinstance(failure, StopIteration):  # of a key; no future takes it
-            failure = RuntimeError("a key raised StopIteration")
-        self.end(None, failure)
-        try:
-            raise failure
-        finally:
-            del self, failure  # the task keeps the exception, and that keeps this frame
+    def send(self, value: Any) -> Any:
+        """The same for a task that does not iterate: in PyPy, and below Python 3.10."""
+        return self.steps.send(value)
 
     def throw(self, error: BaseException) -> Any:
         """A step of a task that has been cancelled, which may be its first."""
@@ -119,14 +100,15 @@ class Call(InFlight):
         """Before the first step: it is not to be taken any more."""
         self.coroutine.close()
         self.steps.close()
-        # A generator closed as new keeps its frame, and the frame this call.
-        self.steps, self.send = _ENDED, _ENDED.send
 
     def __await__(self) -> Any:
         return _coroutine(self.steps).__await__()  # a task factory has wrapped it
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.coroutine, name)
+
+    # With islice's, which does the same, CPython takes no short way to any attribute.
+    __getattribute__ = object.__getattribute__
 
     def is_running(self) -> bool:
         """Whether a step of its task is being taken."""
@@ -314,9 +296,65 @@ class Call(InFlight):
             names.append(call.state.name)
 
 
-# Its ``send`` is an instance's own.
+# To asyncio, which asks the class.
 _coroutines: Any = collections.abc.Coroutine
 _coroutines.register(Call)
+
+
+def new_call(
+    state: State, cache: Cache, entry: Entry, waiters: Waiters, awaitable: Any
+) -> Call:
+    """A call for an entry, of what the function has returned; to be started."""
+    steps: Any = _steps(entry)
+    call = Call(steps, None)
+    call.state = state
+    call.cache = cache.reference
+    call.entry = entry
+    call.waiters = waiters
+    # The function's. Kept when it has ended: asyncio's log shows its name.
+    if type(awaitable) is not CoroutineType:
+        awaitable = _coroutine(awaitable)
+    call.coroutine = awaitable
+    call.steps = steps
+    # While it is in flight, and once it is known.
+    call.task = None
+    # The call that this one waits for, or the last one that it has waited for.
+    call.awaits = None
+    # Set while this one closes a cache, and waits for others to end.
+    call.closing = None
+    # Those who are yet to receive a failure, with the task that is to know when one has.
+    call.unretrieved = NOBODY
+    return call
+
+
+@coroutine
+def _steps(entry: Entry) -> Generator[Any, Any, Any]:
+    """Await the function's coroutine, and see to its outcome."""
+    call: Call = entry.call
+    del entry
+    try:
+        if call.task is None:  # it is eager
+            call.taken_by(current_task())
+        if not call.waiters:
+            call.coroutine.close()
+            raise asyncio.CancelledError  # noqa: TRY301
+        steps: Generator[Any, Any, Any] = call.coroutine
+        value = yield from steps
+        call.store(value)
+    except BaseException as error:
+        if not call.is_running():  # its loop is gone, and it is collected
+            raise
+        value, failure = None, error
+    else:
+        call.end(value, None)
+        return value
+    if isinstance(failure, StopIteration):  # of a key; no future takes it
+        failure = RuntimeError("a key raised StopIteration")
+    call.end(None, failure)
+    try:
+        raise failure
+    finally:
+        del call, failure  # the task keeps the exception, and that keeps this frame
 
 
 def answer(
@@ -347,7 +385,7 @@ def answer(
             if found is not MISSING:
                 cache.remove(found)  # it has expired, and its timer is late
             entry = Entry(key)
-            call = Call(state, cache, entry, {waiter: here}, awaitable)
+            call = new_call(state, cache, entry, {waiter: here}, awaitable)
             if caller is not None:
                 caller.awaits = call
             cache.misses += 1
@@ -380,7 +418,7 @@ def refreshed(
     by_factory = made_by_factory(loop)
     awaitable = state.function(*args, **kwargs)
     waiter: "Future[Any]" = Future()
-    call = Call(state, cache, entry, {None: None, waiter: None}, awaitable)
+    call = new_call(state, cache, entry, {None: None, waiter: None}, awaitable)
     cache.hit(entry.key)
     try:
         call.start(loop, by_factory)

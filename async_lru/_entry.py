@@ -16,6 +16,8 @@ EXPIRED = -math.inf
 class InFlight:
     """What a cache knows of a call in flight."""
 
+    __slots__ = ()
+
     # The cache that it belongs to, weakly: what is cleared is not kept by a call that takes
     # its time.
     cache: Callable[[], Any]

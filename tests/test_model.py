@@ -619,7 +619,7 @@ def test_model() -> None:
                 max_examples=250,
                 stateful_step_count=40,
                 deadline=None,
-                derandomize=False,  # as Hypothesis would where it sees a CI: each like the last
+                derandomize=False,  # as it would be in CI: each like the last
                 suppress_health_check=[HealthCheck.too_slow],
             ),
         )
