@@ -82,8 +82,8 @@ class Loops:
     def __init__(self, decorated: Decorated) -> None:
         self.decorated = decorated
         # The caches that may be looked up without further question. This keeps their loops
-        # alive; so a new loop takes out those that do not run, which come back with their next
-        # call.
+        # alive; so the next loop takes out those that do not run, which come back with their
+        # next call.
         self.serving: Dict[asyncio.AbstractEventLoop, Cache] = {}
         # All caches, and what outlives them. They go when their loop does.
         self.caches: Dict[ref[asyncio.AbstractEventLoop], Cache] = {}
@@ -97,7 +97,10 @@ class Loops:
     def enter(self) -> Cache:
         """The running loop's cache, put into service."""
         state = self.here()
-        self.last = get_running_loop()
+        loop = get_running_loop()
+        if self.last is not loop:
+            self.let_go()
+            self.last = loop
         return state.enter()
 
     def here(self) -> State:

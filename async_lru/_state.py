@@ -187,11 +187,9 @@ class State:
     def cancel_abandoned(self, cache: Cache) -> None:
         for call in list(self.abandoned):
             self.abandoned.pop(call, None)
-            if call.waiters or call.entry.call is not call:
-                continue  # joined, or ended, meanwhile
-            if call.cache() is cache:
+            if not call.waiters:  # else it has been joined meanwhile
                 cache.remove(call.entry)
-            call.cancel()
+                call.cancel()
 
 
 def _apply(reference: "ref[State]") -> None:

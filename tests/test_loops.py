@@ -611,6 +611,23 @@ def test_a_loop_with_open_results_is_kept(worker: Worker) -> None:
     assert function.cache_info() == (0, 1, 128, 1)
 
 
+def test_a_dropped_loop_is_let_go_when_another_calls_that_is_known() -> None:
+    function: Any = alru_cache(asyncio.sleep)
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    for loop in first, second, first:
+        loop.run_until_complete(function(0))
+    dropped = weakref.ref(first)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # asyncio's
+        del first, loop
+        second.run_until_complete(function(0))
+        gc.collect()  # a loop is a cycle
+        collect()
+    assert dropped() is None
+    assert function.cache_info() == (1, 1, 128, 1)
+    second.close()
+
+
 async def test_no_loop_no_call() -> None:
     function: Any = alru_cache(this_loop)
     await function(1)
