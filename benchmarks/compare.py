@@ -183,9 +183,11 @@ async def main(rounds: int, write: bool) -> None:
         f" {took['functools']:.0f} ns. Versions: "
     )
     versions = ", ".join(
-        f"{PEERS[name].package.partition('=')[0]} {PEERS[name].version()}" for name in names
+        f"{PEERS[name].package.partition('=')[0]} {PEERS[name].version()}"
+        for name in names
+        if name != OURS
     )
-    about = textwrap.fill(f"{about}{versions}.", 95, break_on_hyphens=False)
+    about = textwrap.fill(f"{about}this checkout, {versions}.", 95, break_on_hyphens=False)
     text = f"{table(names, took, facts)}\n\n{about}"
     print(text)
     if write:

@@ -25,10 +25,8 @@ class Peer(NamedTuple):
     expiring: Optional[Callable[[Any, int, int], Any]] = None
 
     def version(self) -> str:
-        """As installed: in the scratch folder, or ours."""
+        """As installed in the scratch folder."""
         folder = SCRATCH / self.package
-        if not folder.exists():
-            return importlib.metadata.version(self.package)
         names = {self.package.partition("=")[0], self.module.partition(".")[0]}
         found = importlib.metadata.distributions(path=[str(folder)])
         (version,) = {d.version for d in found if d.metadata["Name"] in names}
