@@ -1,12 +1,28 @@
-"""What setup.cfg cannot say: the long description is README.rst without its pictures.
+"""What setup.cfg cannot say: where the project is, and the long description.
 
-They are files of the repository, which an index does not have.
+That is README.rst without its pictures, which an index does not have, and with links that hold
+outside of the repository. The release workflow knows the address; without one, there are none.
 """
 
+import os
 import pathlib
 import re
 
 from setuptools import setup
 
-README = pathlib.Path(__file__).with_name("README.rst").read_text(encoding="utf-8")
-setup(long_description=re.sub(r"(?m)^\.\. image:: .*\n(?:[ ].*\n)*\n*", "", README))
+URL = os.environ.get("PROJECT_URL")
+# By their targets in README.rst, as a host resolves them.
+LINKS = {
+    "docs/index.rst": ("Documentation", f"{URL}/blob/main/docs/index.rst"),
+    "CHANGES.rst": ("Changelog", f"{URL}/blob/main/CHANGES.rst"),
+    "../..": ("Source", f"{URL}"),
+    "../../issues": ("Tracker", f"{URL}/issues"),
+}
+
+readme = pathlib.Path(__file__).with_name("README.rst").read_text(encoding="utf-8")
+readme = re.sub(r"(?m)^\.\. image:: .*\n(?:[ ].*\n)*\n*", "", readme)
+for target, (name, address) in LINKS.items():
+    link = f"`{name} <{target}>`__"
+    assert link in readme
+    readme = readme.replace(link, f"`{name} <{address}>`__" if URL else name)
+setup(long_description=readme, project_urls=dict(LINKS.values()) if URL else {})
