@@ -1,10 +1,10 @@
-"""A call in flight: what its task awaits, what its callers await, and who waits for whom."""
+"""A call in flight: the coroutine of its task, who waits for it, and for whom it waits."""
 
 import asyncio
 import collections.abc
 import contextlib
 import operator
-from asyncio import Future, current_task, get_running_loop
+from asyncio import Future, current_task
 from inspect import GEN_CREATED, getgeneratorstate
 from itertools import islice
 from time import monotonic
@@ -15,20 +15,18 @@ from typing import (
     Awaitable,
     Dict,
     Generator,
-    Hashable,
     Iterator,
     List,
     Optional,
-    Tuple,
 )
 from weakref import ref
 
 from ._cache import Cache
-from ._entry import EXPIRED, MISSING, Entry, InFlight, Waiters
+from ._entry import MISSING, Entry, InFlight, Waiters
 from ._state import State
 
 # asyncio's call graph. Below 3.14 there is none, and nothing is done.
-_add_to_call_graph: Any = getattr(asyncio, "future_add_to_awaited_by", operator.is_)
+add_to_call_graph: Any = getattr(asyncio, "future_add_to_awaited_by", operator.is_)
 _discard_from_call_graph: Any = getattr(
     asyncio, "future_discard_from_awaited_by", operator.is_
 )
@@ -355,98 +353,6 @@ def _steps(entry: Entry) -> Generator[Any, Any, Any]:
         raise failure
     finally:
         del call, failure  # the task keeps the exception, and that keeps this frame
-
-
-def answer(
-    cache: Cache, found: Entry, key: Hashable, args: Any, kwargs: Any
-) -> Tuple["Future[Any]", Call]:
-    """What a caller is to await that gets no plain hit, and the call that it waits for."""
-    if found.until != EXPIRED and monotonic() < found.until:
-        return refreshed(cache, found, args, kwargs)
-    # Each caller has a future of its own, with which it can leave.
-    waiter: "Future[Any]" = Future()
-    here = current_task()
-    caller = call_of(here)
-    call: Optional[Call] = found.call
-    try:
-        if call is not None:
-            if caller is not None:
-                call.refuse_circle(caller)
-                caller.awaits = call
-            cache.hit(key)
-            call.waiters[waiter] = here
-            if None in call.waiters:
-                call.waiters.pop(None, None)  # a refresh becomes an ordinary call
-        else:
-            state: State = cache.owner()
-            loop = get_running_loop()
-            by_factory = made_by_factory(loop)
-            awaitable = state.function(*args, **kwargs)
-            if found is not MISSING:
-                cache.remove(found)  # it has expired, and its timer is late
-            entry = Entry(key)
-            call = new_call(state, cache, entry, {waiter: here}, awaitable)
-            if caller is not None:
-                caller.awaits = call
-            cache.misses += 1
-            try:
-                if cache.maxsize:
-                    cache.insert(entry)
-                call.start(loop, by_factory)
-            except BaseException:
-                cache.misses -= 1
-                cache.remove(entry)
-                raise
-        _add_to_call_graph(call.task, here)
-        return waiter, call
-    finally:
-        del found, here, caller, call  # an exception keeps this frame
-
-
-def refreshed(
-    cache: Cache, entry: Entry, args: Any, kwargs: Any
-) -> Tuple["Future[Any]", Call]:
-    """The same for a result that is due: the new one, if an eager task has it at once."""
-    call: Optional[Call] = entry.call
-    last: "Future[Any]" = Future()
-    last.set_result(entry.value)
-    if call is not None:
-        cache.hit(entry.key)
-        return last, call
-    state: State = cache.owner()
-    loop = get_running_loop()
-    by_factory = made_by_factory(loop)
-    awaitable = state.function(*args, **kwargs)
-    waiter: "Future[Any]" = Future()
-    call = new_call(state, cache, entry, {None: None, waiter: None}, awaitable)
-    cache.hit(entry.key)
-    try:
-        call.start(loop, by_factory)
-    except BaseException:
-        cache.hits -= 1
-        raise
-    if not state.holds(cache, entry):
-        call.waiters.pop(None, None)  # it has been removed meanwhile
-    call.leave(waiter)
-    if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-        return waiter, call
-    return last, call
-
-
-def made_by_factory(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a task factory makes the tasks.
-
-    It may make eager ones, which run on the stack of their caller, in turns of Python and C.
-    Raises RecursionError now, rather than where nothing may fail.
-    """
-    if loop.get_task_factory() is None:
-        return False
-    _recurse(12)
-    return True
-
-
-def _recurse(depth: int) -> int:
-    return max((depth - 1,), key=_recurse) if depth else 0
 
 
 def wake(state: State) -> None:

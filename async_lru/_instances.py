@@ -18,8 +18,8 @@ from typing import (
 )
 from weakref import ref
 
+from ._answer import answer
 from ._cache import Cache
-from ._call import answer
 from ._closing import close
 from ._entry import MISSING, Entry
 from ._function import Text, coroutine_function

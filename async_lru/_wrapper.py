@@ -20,7 +20,7 @@ from typing import (
     overload,
 )
 
-from ._call import answer
+from ._answer import answer
 from ._closing import close
 from ._entry import MISSING, Entry
 from ._function import Annotations, CoroutineFunction, Text, coroutine_function

@@ -23,7 +23,7 @@ async def identity(x: int) -> int:
 
 
 def test_version_is_pep_440() -> None:
-    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", async_lru.__version__)
+    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?(\.dev\d+)?", async_lru.__version__)
 
 
 def test_warning_is_a_user_warning() -> None:
