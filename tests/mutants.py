@@ -28,10 +28,15 @@ from cosmic_ray.work_item import TestOutcome
 
 ROOT = pathlib.Path(__file__).parent.parent
 KNOWN = ROOT / "tests" / "mutants.txt"
-# Those left out start processes, or only repeat the others for long.
+# The quick ones first. Those left out start processes, or only repeat the others for long.
+LAST = ["test_regressions.py", "test_threads.py", "test_model.py", "test_interference.py"]
+LEFT_OUT = ["test_soak.py", "test_examples.py", *LAST]
+FILES = sorted(path.name for path in (ROOT / "tests").glob("test_*.py"))
 TESTS = (
-    f"{sys.executable} -m pytest -x -q -p no:randomly --failed-first"
-    " --ignore tests/test_soak.py --ignore tests/test_examples.py"
+    f"{sys.executable} -m pytest -x -q -p no:randomly --failed-first --timeout 20 "
+    + " ".join(f"tests/{name}" for name in FILES if name not in LEFT_OUT)
+    + " README.rst docs "
+    + " ".join(f"tests/{name}" for name in LAST)
 )
 PROCESSES = 2
 MEMORY = 4 << 30  # bytes, for one that grows and grows
