@@ -97,14 +97,14 @@ def alru_cache(
     :param jitter: up to how many seconds are added to ttl (a real number >= 0; requires ttl),
         drawn for each result by ``random.uniform``.
     :param key: a function that gets the arguments of a call, the instance or class first, and
-        returns a hashable key. By default the arguments are the key, as in ``functools``.
+        returns a hashable key. By default the arguments are the key.
     :param refresh: the age in seconds from which a call has the result renewed in the
         background (a real number >= 0; requires ttl, and is less than it).
     :param per_instance: whether each instance has a cache of its own, which goes with it. For
         methods of instances that have a ``__dict__`` and can be weakly referenced.
     :raises RuntimeError: what is decorated is not a coroutine function.
-    :raises NotImplementedError: it is not even callable.
-    :raises TypeError: an option has the wrong type, or key or ttl is a coroutine function.
+    :raises NotImplementedError: it is not even callable, or maxsize is no int.
+    :raises TypeError: another option has a wrong type, or key or ttl is a coroutine function.
     :raises ValueError: an option makes no sense, alone or with the others.
 
     >>> @alru_cache(maxsize=32, ttl=60)
