@@ -4,7 +4,7 @@
 
 It prints each change that no test notices and that is not in ``mutants.txt``, as a line to put
 there, under its reason, if nothing could notice: if the changed library is as good. A change
-that does not compile counts for nothing. Each of two processes works on a copy of the tree.
+that does not compile counts for nothing. Each process works on a copy of the tree.
 """
 
 import argparse
@@ -33,12 +33,12 @@ LAST = ["test_regressions.py", "test_threads.py", "test_model.py", "test_interfe
 LEFT_OUT = ["test_soak.py", "test_examples.py", *LAST]
 FILES = sorted(path.name for path in (ROOT / "tests").glob("test_*.py"))
 TESTS = (
-    f"{sys.executable} -m pytest -x -q -p no:randomly --failed-first --timeout 20 "
+    f"{sys.executable} -m pytest -x -q -p no:randomly --failed-first --timeout 10 "
     + " ".join(f"tests/{name}" for name in FILES if name not in LEFT_OUT)
     + " README.rst docs "
     + " ".join(f"tests/{name}" for name in LAST)
 )
-PROCESSES = 2
+PROCESSES = 4  # some wait for what does not come
 MEMORY = 4 << 30  # bytes, for one that grows and grows
 
 
