@@ -2,14 +2,16 @@
 
     make mutants [MODULES="_cache _keys"]
 
-It prints each change that no test notices and that is not in ``mutants.txt``, as a line to put
-there, under its reason, if nothing could notice: if the changed library is as good. A change
-that does not compile counts for nothing. Each process works on a copy of the tree.
+It prints each change that no test notices, as a line to put into ``mutants.txt``, under its
+reason, if nothing could notice: if the changed library is as good. What is there is not tried
+again. A change that does not compile counts for nothing, nor does one that asks for the order
+of what has none. Each process works on a copy of the tree.
 """
 
 import argparse
 import os
 import pathlib
+import re
 import resource
 import shutil
 import sys
@@ -38,6 +40,8 @@ TESTS = (
     + " README.rst docs "
     + " ".join(f"tests/{name}" for name in LAST)
 )
+# Where objects are compared by identity.
+MEANINGLESS = re.compile(r"ReplaceComparisonOperator_Is(Not)?_(Lt|LtE|Gt|GtE)$")
 PROCESSES = 4  # some wait for what does not come
 MEMORY = 4 << 30  # bytes, for one that grows and grows
 
@@ -50,6 +54,8 @@ def mutants(module: pathlib.Path, folder: str) -> Iterator[Tuple[str, str]]:
         init([module], database, {})
         for item in database.work_items:
             (change,) = item.mutations
+            if MEANINGLESS.search(change.operator_name):
+                continue
             operator = plugins.get_operator(change.operator_name)()
             mutant: Any = mutate_code(source, operator, change.occurrence)
             if mutant in seen or not compiles(mutant):
@@ -97,34 +103,33 @@ def main(names: List[str]) -> int:
     modules = [ROOT / "async_lru" / f"{name}.py" for name in names]
     modules = modules or sorted(ROOT.glob("async_lru/*.py"))
     known = {line for line in KNOWN.read_text().splitlines() if line and line[0] != "#"}
-    survivors: List[str] = []
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(
         PROCESSES, initializer=enter_copy, initargs=(folder,)
     ) as pool:
         start = time.monotonic()
         unchanged = modules[0].name, modules[0].read_text()
         assert pool.submit(survives, *unchanged, 600).result(), "the suite fails as it is"
-        timeout = 10 + 3 * (time.monotonic() - start)  # two at once, and not all end
+        timeout = 10 + 3 * (time.monotonic() - start)  # several at once, and not all end
+        every = [(module, *mutant) for module in modules for mutant in mutants(module, folder)]
         runs = {
             pool.submit(survives, module.name, source, timeout): line
-            for module in modules
-            for line, source in mutants(module, folder)
+            for module, line, source in every
+            if line not in known
         }
         print(f"{len(runs)} mutants, at most {timeout:.0f} s for each", flush=True)
+        news = 0
         for run in as_completed(runs):
             if run.result():
-                survivors.append(runs[run])
-                if runs[run] not in known:
-                    print(runs[run], flush=True)
-    seconds = time.monotonic() - start
-    gone = {line for line in known if line.partition(".")[0] in {m.stem for m in modules}}
-    for line in sorted(gone.difference(survivors)):
-        print(f"to be taken out of {KNOWN.name}: {line}")
-    same = sum(line in known for line in survivors)
-    others, news = len(runs) - same, len(survivors) - same
+                news += 1
+                print(runs[run], flush=True)
+    lines = {line for _, line, _ in every}
+    for line in sorted(known - lines):
+        if line.partition(".")[0] in {module.stem for module in modules}:
+            print(f"to be taken out of {KNOWN.name}: {line}")
     print(
-        f"{len(runs)} mutants in {seconds / 60:.0f} min: {same} as good as the original;"
-        f" of the {others} others {others - news} noticed, {news} not"
+        f"{len(every)} mutants, {len(every) - len(runs)} of them as good as the original;"
+        f" of the others {len(runs) - news} noticed, {news} not,"
+        f" in {(time.monotonic() - start) / 60:.0f} min"
     )
     return min(news, 1)
 
