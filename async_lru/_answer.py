@@ -4,6 +4,7 @@ import asyncio
 from asyncio import Future, current_task, get_running_loop
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Hashable, Optional, Tuple
+from weakref import ref
 
 from ._cache import Cache
 from ._call import Call, add_to_call_graph, call_of, new_call
@@ -18,7 +19,10 @@ def answer(
 ) -> Tuple["Future[Any]", Call]:
     """What a caller is to await that gets no plain hit, and the call that it waits for."""
     if found.until != EXPIRED and monotonic() < found.until:
-        return _refreshed(cache, found, args, kwargs)
+        try:
+            return _refreshed(cache, found, args, kwargs)
+        finally:
+            del cache, found
     # Each caller has a future of its own, with which it can leave.
     waiter: "Future[Any]" = Future()
     here = current_task()
@@ -28,7 +32,7 @@ def answer(
         if call is not None:
             if caller is not None:
                 call.refuse_circle(caller)
-                caller.awaits = call
+                caller.awaits = ref(call)
             cache.hit(key)
             call.waiters[waiter] = here
             if None in call.waiters:
@@ -37,17 +41,21 @@ def answer(
             state: State = cache.owner()
             loop = get_running_loop()
             by_factory = _made_by_factory(loop)
-            awaitable = state.function(*args, **kwargs)
             if found is not MISSING:
                 cache.remove(found)  # it has expired, and its timer is late
+            awaitable = state.function(*args, **kwargs)
             entry = Entry(key)
             call = new_call(state, cache, entry, {waiter: here}, awaitable)
             if caller is not None:
-                caller.awaits = call
+                caller.awaits = ref(call)
+            if cache.maxsize:
+                try:
+                    cache.insert(entry)
+                except BaseException:  # of a key
+                    call.close()
+                    raise
             cache.misses += 1
             try:
-                if cache.maxsize:
-                    cache.insert(entry)
                 call.start(loop, by_factory)
             except BaseException:
                 cache.misses -= 1
@@ -56,7 +64,7 @@ def answer(
         add_to_call_graph(call.task, here)
         return waiter, call
     finally:
-        del found, here, caller, call  # an exception keeps this frame
+        del cache, found, here, caller, call  # an exception keeps this frame
 
 
 def _refreshed(
@@ -66,27 +74,30 @@ def _refreshed(
     call: Optional[Call] = entry.call
     last: "Future[Any]" = Future()
     last.set_result(entry.value)
-    if call is not None:
-        cache.hit(entry.key)
-        return last, call
-    state: State = cache.owner()
-    loop = get_running_loop()
-    by_factory = _made_by_factory(loop)
-    awaitable = state.function(*args, **kwargs)
-    waiter: "Future[Any]" = Future()
-    call = new_call(state, cache, entry, {None: None, waiter: None}, awaitable)
-    cache.hit(entry.key)
     try:
-        call.start(loop, by_factory)
-    except BaseException:
-        cache.hits -= 1
-        raise
-    if not state.holds(cache, entry):
-        call.waiters.pop(None, None)  # it has been removed meanwhile
-    call.leave(waiter)
-    if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-        return waiter, call
-    return last, call
+        if call is not None:
+            cache.hit(entry.key)
+            return last, call
+        state: State = cache.owner()
+        loop = get_running_loop()
+        by_factory = _made_by_factory(loop)
+        awaitable = state.function(*args, **kwargs)
+        waiter: "Future[Any]" = Future()
+        call = new_call(state, cache, entry, {None: None, waiter: None}, awaitable)
+        cache.hit(entry.key)
+        try:
+            call.start(loop, by_factory)
+        except BaseException:
+            cache.hits -= 1
+            raise
+        if not state.holds(cache, entry):
+            call.waiters.pop(None, None)  # it has been removed meanwhile
+        call.leave(waiter)
+        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            return waiter, call
+        return last, call
+    finally:
+        del cache, entry, call, last  # an exception keeps this frame
 
 
 def _made_by_factory(loop: asyncio.AbstractEventLoop) -> bool:

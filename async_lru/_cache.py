@@ -115,13 +115,30 @@ class Cache:
 
     def insert(self, entry: Entry) -> None:
         """Put a new entry under its key. What it evicts is let go when it stands."""
-        if len(self.entries) < self.maxsize:
+        try:
+            if len(self.entries) < self.maxsize:
+                self.entries[entry.key] = entry
+                return
+            _key, evicted = self.entries.popitem(last=False)
             self.entries[entry.key] = entry
-            return
-        _key, evicted = self.entries.popitem(last=False)
-        self.entries[entry.key] = entry
+        except BaseException:
+            self.give_up()
+            raise
         if type(evicted) is Entry:
             self.release(evicted)
+
+    def put(self, key: Hashable, value: Any) -> None:
+        """Put a result, or an entry that has it, in the place of an entry."""
+        try:
+            self.entries[key] = value
+        except BaseException:
+            self.give_up()
+            raise
+
+    def give_up(self) -> None:
+        """Be cleared: a key has raised amid a step, and half of it may have been taken."""
+        if not self.cleared:
+            self.owner().clear()
 
     def store(self, entry: Entry, value: Any, lifetime: Optional[Lifetime]) -> None:
         """Put a result in the place of its entry, which is there. No lifetime: remove that."""
@@ -130,12 +147,12 @@ class Cache:
             return
         deadline, until = lifetime
         if deadline == math.inf:
-            self.entries[entry.key] = value
+            self.put(entry.key, value)
             return
         settled = entry
         if entry.until != EXPIRED:  # a refresh: an entry that is queued does not change
             settled = Entry(entry.key, value, deadline, until)
-            self.entries[entry.key] = settled
+            self.put(entry.key, settled)
         else:
             entry.value, entry.deadline, entry.until = value, deadline, until
         if until < math.inf:
@@ -145,9 +162,14 @@ class Cache:
 
     def remove(self, entry: Entry) -> None:
         """Remove this entry, but none that has taken its place."""
-        if self.lookup(entry.key) is entry:
+        try:
+            if self.lookup(entry.key) is not entry:
+                return
             del self.entries[entry.key]
-            self.release(entry)
+        except BaseException:
+            self.give_up()
+            raise
+        self.release(entry)
 
     def release(self, removed: Any) -> None:
         """Let go of what has been removed. It waits for its refresh no more."""

@@ -13,6 +13,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Awaitable,
+    Callable,
     Dict,
     Generator,
     Iterator,
@@ -33,6 +34,10 @@ _discard_from_call_graph: Any = getattr(
 
 # Of a call that has ended. It stays empty: who joins a call has found it in flight.
 NOBODY: Waiters = {}
+
+
+def _no_call() -> None:
+    """Stand for a weak reference to a call."""
 
 
 if TYPE_CHECKING:
@@ -71,7 +76,7 @@ class Call(_AnyIslice, InFlight):
     steps: Any
     coroutine: Any
     task: "Optional[asyncio.Task[Any]]"
-    awaits: "Optional[Call]"
+    awaits: "Callable[[], Optional[Call]]"
     closing: "Optional[Future[None]]"
     # Of a failure: where the function failed.
     traceback: Optional[TracebackType]
@@ -129,7 +134,7 @@ class Call(_AnyIslice, InFlight):
             return
         options = state.options
         if options.ttl is None:
-            cache.entries[entry.key] = value
+            cache.put(entry.key, value)
             return
         lifetime = options.lifetime(value)
         if not options.asks or state.holds(cache, entry):  # a ttl function may do anything
@@ -153,12 +158,13 @@ class Call(_AnyIslice, InFlight):
                     pass
         if state.closings:
             wake(state)
-        if failure is not None:
-            self.withdraw()
         if state.abandoned:
             state.abandoned.pop(self, None)
-        # Who has waited for it last may still refer to it, and is to keep nothing alive.
+        # Whoever still refers to it is to keep nothing alive.
         self.entry = MISSING
+        if failure is not None:
+            del task, waiters  # an exception of a key keeps this frame
+            self.withdraw(entry)
 
     def fail(
         self,
@@ -170,25 +176,28 @@ class Call(_AnyIslice, InFlight):
         traceback = failure.__traceback__
         while traceback is not None and _is_ours(traceback):
             traceback = traceback.tb_next
-        failure.__traceback__ = traceback
+        failure.with_traceback(traceback)  # an exception may refuse to have it set
         self.traceback = traceback if waiters else None
         self.unretrieved = {}
+        # With no line of the function in it, it is not the function's: the call is closed.
+        closed = isinstance(failure, GeneratorExit) and traceback is None
+        cancelled = closed or isinstance(failure, asyncio.CancelledError)
         if isinstance(failure, (KeyboardInterrupt, SystemExit)) and task is not None:
             _retrieve(task)  # it leaves the loop by itself, and is no news
         for waiter, here in list(waiters.items()):
             _discard_from_call_graph(task, here)
             if waiter is None or waiter.done():  # its caller has been cancelled
                 continue
-            if isinstance(failure, (asyncio.CancelledError, GeneratorExit)):
+            if cancelled:
                 waiter.cancel()
             else:
                 waiter.set_exception(failure)
                 waiter._log_traceback = False
                 self.unretrieved[waiter] = task
 
-    def withdraw(self) -> None:
+    def withdraw(self, entry: Entry) -> None:
         """Remove the entry, unless what it has is good for a while: this was a refresh."""
-        state, entry, cache = self.state, self.entry, self.cache()
+        state, cache = self.state, self.cache()
         if cache is None or not state.holds(cache, entry):
             return
         now, refresh = monotonic(), state.options.refresh
@@ -215,7 +224,7 @@ class Call(_AnyIslice, InFlight):
         # It is destroyed in flight only if its loop is closed too early. asyncio complains of
         # that for the caller's task, which is the user's.
         task._log_destroy_pending = False
-        if not by_factory:
+        if not by_factory and task.get_coro() is self:
             self.task = task
         else:
             self.check(task)
@@ -250,7 +259,9 @@ class Call(_AnyIslice, InFlight):
     def failed(self, waiter: "Future[Any]", error: BaseException) -> BaseException:
         """What a caller is to raise: a failure of the call, or what has made it leave."""
         task = self.unretrieved.pop(waiter, None)
-        if task is not None and waiter.exception() is error:
+        failure = None if task is None else waiter.exception()
+        # A task that is to raise GeneratorExit closes what it awaits, with one of its own.
+        if task is not None and (failure is error or isinstance(failure, GeneratorExit)):
             _retrieve(task)
             # Through the function's lines, and not through those of its other callers.
             error = error.with_traceback(self.traceback)
@@ -264,12 +275,13 @@ class Call(_AnyIslice, InFlight):
 
     def leave(self, waiter: "Future[Any]") -> None:
         """Wait no more. From anywhere: a caller may be collected."""
-        self.unretrieved.pop(waiter, None)
+        if self.unretrieved.pop(waiter, None) is not None and not self.unretrieved:
+            self.traceback = None
         here = self.waiters.pop(waiter, None)
         _discard_from_call_graph(self.task, here)
         caller = call_of(here)
-        if caller is not None and caller.awaits is self:
-            caller.awaits = None
+        if caller is not None and caller.awaits() is self:
+            caller.awaits = _no_call
         if not self.waiters and self.entry.call is self:
             self.state.abandon(self)
 
@@ -278,7 +290,7 @@ class Call(_AnyIslice, InFlight):
         call: Optional[Call] = self
         while call is not None and call.entry.call is call:
             yield call
-            call = call.awaits
+            call = call.awaits()
 
     def refuse_circle(self, caller: "Call") -> None:
         """Raise RuntimeError if this call waits for the one that would wait for it."""
@@ -316,8 +328,8 @@ def new_call(
     call.steps = steps
     # While it is in flight, and once it is known.
     call.task = None
-    # The call that this one waits for, or the last one that it has waited for.
-    call.awaits = None
+    # The call that this one waits for, weakly: when that has ended, nothing is left of it.
+    call.awaits = _no_call
     # Set while this one closes a cache, and waits for others to end.
     call.closing = None
     # Those who are yet to receive a failure, with the task that is to know when one has.
@@ -348,8 +360,8 @@ def _steps(entry: Entry) -> Generator[Any, Any, Any]:
         return value
     if isinstance(failure, StopIteration):  # of a key; no future takes it
         failure = RuntimeError("a key raised StopIteration")
-    call.end(None, failure)
     try:
+        call.end(None, failure)
         raise failure
     finally:
         del call, failure  # the task keeps the exception, and that keeps this frame

@@ -1,5 +1,6 @@
 """A cache for each instance of a method's class: ``per_instance=True``."""
 
+import contextlib
 import itertools
 from asyncio import get_running_loop
 from functools import partial
@@ -59,9 +60,10 @@ class Kept:
 
 def _empty(reference: "ref[Kept]", _: object) -> None:
     """The instance is gone, and its results with it, even if a copy has what it kept."""
-    kept = reference() or Kept()
-    kept.owner = _nobody
-    kept.loops = kept.serving = None
+    kept: Any = reference()
+    with contextlib.suppress(AttributeError):  # it may have gone as well
+        kept.loops.empty()  # something may still refer to a call of the instance
+        kept.loops = kept.serving = None
 
 
 class PerInstanceWrapper(_LRUCacheWrapper[_R]):
@@ -102,6 +104,7 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
                 waiter, call = answer(cache, found, key, (instance, *args), kwargs)
             except BaseException:
                 self.__tidy__(instance)
+                del kept, cache, found  # an exception keeps this frame
                 raise
             # Another thread, whose call has failed, may have found it unused.
             instance.__dict__.setdefault(self.__entry__, kept)

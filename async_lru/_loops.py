@@ -147,6 +147,11 @@ class Loops:
         if last is not None and not last.is_closed():
             self.last = None
 
+    def empty(self) -> None:
+        """Keep nothing: nobody will call any more."""
+        self.serving.clear()
+        self.caches.clear()
+
     def discard_closed(self) -> bool:
         """Whether results are lost thereby."""
         lost = False

@@ -91,8 +91,10 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         elif monotonic() < found.deadline:
             value = found.value
         else:
-            waiter, call = answer(cache, found, key, args, kwargs)
-            del cache, found  # while it waits, it keeps nothing that is cleared
+            try:
+                waiter, call = answer(cache, found, key, args, kwargs)
+            finally:
+                del cache, found  # who waits, or has failed, keeps nothing that is cleared
             try:
                 return await waiter  # type: ignore[no-any-return]
             except BaseException as error:  # noqa: BLE001

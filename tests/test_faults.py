@@ -1,16 +1,19 @@
 """What goes wrong around the library: it neither hangs, nor speaks up."""
 
 import asyncio
+import contextlib
+import dataclasses
 import functools
 import gc
 import re
-from typing import Any
+import weakref
+from typing import Any, List
 
 import pytest
 
 from async_lru import alru_cache
 
-from .helpers import Decorate, Source, run_program, turns
+from .helpers import Decorate, Source, Thing, collect, run_program, turns
 
 BEGIN = """
 import asyncio, sys
@@ -282,3 +285,228 @@ def test_a_function_that_goes_with_its_loop() -> None:
 
     use()
     gc.collect()
+
+
+async def test_an_exception_that_cannot_be_set_at() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class NotFoundError(Exception):
+        name: str
+
+    @alru_cache
+    async def find(name: str) -> None:
+        await asyncio.sleep(0)
+        raise NotFoundError(name)
+
+    callers = [asyncio.ensure_future(find("x")) for _ in range(2)]
+    outcomes = await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 5)
+    assert outcomes == [NotFoundError("x")] * 2
+    assert find.cache_info() == (1, 1, 128, 0)
+    await asyncio.wait_for(find.cache_close(wait=True), 5)
+
+
+class Key:
+    """All in one place of the table; the comparison that is counted down to raises."""
+
+    comparisons = 0
+    at_last: Any = None
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        Key.comparisons -= 1
+        if Key.comparisons == 0:
+            Key.at_last()
+            raise ZeroDivisionError
+        return isinstance(other, Key) and self.number == other.number
+
+
+@pytest.mark.parametrize("ttl", [None, 1000, lambda _: 1000])
+@pytest.mark.parametrize("ending", ["result", "failure"])
+@pytest.mark.parametrize("during", range(1, 12))
+@pytest.mark.parametrize("clears", [False, True])
+async def test_a_key_that_raises_amid_a_step(
+    ttl: Any, ending: str, during: int, clears: bool
+) -> None:
+    Key.comparisons = 0
+
+    @alru_cache(maxsize=2, ttl=ttl)
+    async def number(key: Key) -> int:
+        await asyncio.sleep(0)
+        if ending == "failure" and key.number == 3:
+            raise ValueError
+        return key.number
+
+    for one in 1, 2, 1:
+        await number(Key(one))
+    Key.comparisons = during
+    Key.at_last = number.cache_clear if clears else int
+    with contextlib.suppress(ZeroDivisionError, ValueError):
+        await number(Key(3))
+    Key.comparisons, Key.at_last = 0, None
+    for _ in range(2):
+        for one in 4, 2, 1, 2:
+            assert await number(Key(one)) == one
+    info = number.cache_info()
+    assert info.currsize <= 2
+    assert number.cache_invalidate(Key(2))
+    assert not number.cache_contains(Key(2))
+    assert number.cache_info().currsize == info.currsize - 1
+    assert number.cache_parameters()["tasks"] == 0
+
+
+class Instance:
+    def __init__(self) -> None:
+        self.tasks: List[Any] = []
+
+    @alru_cache(ttl=1000, per_instance=True)
+    async def get(self, x: int) -> Thing:
+        self.tasks.append(asyncio.current_task())
+        return Thing()
+
+
+async def test_an_ended_call_keeps_no_results_of_its_instance() -> None:
+    instance = Instance()
+    result = weakref.ref(await instance.get(1))
+    await instance.get(2)
+    task = instance.tasks[1]
+    del instance
+    await turns()
+    collect()
+    assert task.done()
+    assert result() is None
+
+
+async def test_a_call_keeps_no_results_of_an_instance_that_it_has_asked() -> None:
+    results: List[Any] = []
+
+    @alru_cache
+    async def ask() -> None:
+        instance = Instance()
+        results.append(weakref.ref(await instance.get(1)))
+        instance.tasks.clear()
+        del instance
+        await turns()
+        collect()
+        results.append(results[0]())
+
+    await ask()
+    assert results[1] is None
+
+
+async def test_a_call_keeps_nothing_of_a_failed_one_that_it_has_awaited() -> None:
+    ending = asyncio.get_running_loop().create_future()
+    things: List[Any] = []
+
+    @alru_cache
+    async def fail() -> None:
+        local = Thing()
+        things.append(weakref.ref(local))
+        await ending
+        raise ValueError("no")
+
+    @alru_cache
+    async def ask() -> None:
+        with pytest.raises(ValueError, match="no"):
+            await fail()
+        await turns()
+        collect()
+        things.append(things[0]())
+
+    asking = asyncio.ensure_future(ask())
+    other = asyncio.ensure_future(fail())
+    await turns()
+    ending.set_result(None)
+    ending.add_done_callback(lambda _: other.cancel())  # in the turn in which it fails
+    await asyncio.wait([asking, other])
+    await asking
+    assert things[1] is None
+
+
+async def test_a_line_of_calls_of_which_each_joins_the_last() -> None:
+    source = Source()
+    calls: List[Any] = []
+
+    @alru_cache(maxsize=4)
+    async def follow(number: int) -> None:
+        task: Any = asyncio.current_task()
+        calls.append(weakref.ref(task.get_coro()))
+        await source.fetch()
+        if number:
+            await follow(number - 1)
+
+    callers = [asyncio.ensure_future(follow(0))]
+    await turns()
+    for number in range(1, 10):
+        callers.append(asyncio.ensure_future(follow(number)))
+        await turns()
+        source.works[number].set_result(None)  # it joins the one before
+        await turns()
+        source.works[number - 1].set_result(None) if number == 1 else None
+        await turns()
+        collect()
+        assert sum(call() is not None for call in calls) <= 2
+    await asyncio.gather(*callers)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_function_that_raises_generator_exit(at_once: bool) -> None:
+    @alru_cache
+    async def leave() -> None:
+        if not at_once:
+            await asyncio.sleep(0)
+        raise GeneratorExit("mine")
+
+    callers = [asyncio.ensure_future(leave()) for _ in range(2)]
+    await asyncio.wait(callers)
+    assert [repr(caller.exception()) for caller in callers] == ["GeneratorExit('mine')"] * 2
+
+
+def test_a_loop_that_wraps_what_it_makes_tasks_of() -> None:
+    class Loop(asyncio.SelectorEventLoop):
+        def create_task(self, coro: Any, **options: Any) -> Any:
+            async def traced() -> Any:
+                return await coro
+
+            return asyncio.Task(traced(), loop=self, **options)
+
+    function: Any = alru_cache(asyncio.sleep)
+
+    async def main() -> None:
+        caller = asyncio.ensure_future(function(0, "x"))
+        tasks = asyncio.all_tasks()
+        await asyncio.sleep(0)
+        (work,) = asyncio.all_tasks() - tasks
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(caller, 5)
+        assert await function(0, "x") == "x"
+
+    loop = Loop()
+    loop.run_until_complete(main())
+    loop.close()
+
+
+async def test_an_exception_keeps_nothing_that_is_cleared() -> None:
+    async def make(x: int) -> Thing:
+        return Thing()
+
+    @alru_cache
+    async def circle() -> None:
+        await circle()
+
+    get: Any = alru_cache(ttl=1000, refresh=0, key=lambda *_: 1)(make)
+    result = weakref.ref(await get(1))
+    kept: List[BaseException] = []
+    for wrong in (get(1, 2), circle()):
+        with pytest.raises((TypeError, RuntimeError)) as caught:
+            await wrong
+        kept.append(caught.value)
+    get.cache_clear()
+    await turns()
+    collect()
+    assert result() is None
+    assert len(kept) == 2
