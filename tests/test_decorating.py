@@ -536,3 +536,20 @@ async def test_call_is_a_coroutine() -> None:
     for call in calls:
         assert inspect.iscoroutine(call)
         await asyncio.create_task(call)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio has no such mark any more")
+async def test_a_function_that_is_marked_as_a_coroutine_function() -> None:
+    """As other decorators did it before ``inspect`` had a mark."""
+
+    async def function(x: int) -> int:
+        return x
+
+    def wrapper(x: int) -> Any:
+        return function(x)
+
+    mark: Any = asyncio.coroutines
+    marked: Any = wrapper
+    marked._is_coroutine = mark._is_coroutine
+    cached: Any = alru_cache(marked)
+    assert await cached(1) == 1

@@ -628,6 +628,31 @@ def test_a_dropped_loop_is_let_go_when_another_calls_that_is_known() -> None:
     second.close()
 
 
+def here(step: Callable[[], Any]) -> None:
+    step()
+
+
+def elsewhere(step: Callable[[], Any]) -> None:
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("run", "clear"), [(here, here), (here, elsewhere), (elsewhere, here)]
+)
+def test_an_idle_loop_that_another_thread_has_run(run: Any, clear: Any) -> None:
+    """Its timers are not touched: that thread may go on at any time."""
+    function: Any = alru_cache(ttl=1000)(asyncio.sleep)
+    loop = asyncio.new_event_loop()
+    run(lambda: loop.run_until_complete(function(0)))
+    clear(function.cache_clear)
+    assert len(timers(loop)) == (run is not clear)
+    loop.run_until_complete(turns())
+    assert timers(loop) == []
+    loop.close()
+
+
 async def test_no_loop_no_call() -> None:
     function: Any = alru_cache(this_loop)
     await function(1)

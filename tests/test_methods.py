@@ -201,6 +201,28 @@ async def test_close_waits_for_every_work(source: Source, cached: Decorate) -> N
     assert function.cache_contains(4)
 
 
+async def test_close_cancels_a_call_once() -> None:
+    cleanups = [asyncio.get_running_loop().create_future() for _ in range(2)]
+
+    async def work(number: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await cleanups[number]
+
+    function: Any = alru_cache(work)
+    callers = [asyncio.ensure_future(function(number)) for number in range(2)]
+    await turns()
+    closing = asyncio.ensure_future(function.cache_close())
+    for cleanup in cleanups:
+        await turns()
+        assert not closing.done()
+        cleanup.set_result(None)  # of one: the other is not to be cancelled again
+    await closing
+    assert not any(cleanup.cancelled() for cleanup in cleanups)
+    await asyncio.wait(callers)
+
+
 async def test_close_waits_for_cleanup(source: Source, cached: Decorate) -> None:
     cleanup = asyncio.get_running_loop().create_future()
 

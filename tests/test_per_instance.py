@@ -1150,3 +1150,22 @@ async def test_unbounded() -> None:
         await instance.get(x)
     assert await instance.get(0) == 0
     assert instance.get.cache_info() == (1, 200, None, 200)
+
+
+def test_a_dropped_loop_is_let_go_when_another_calls_on_another_instance() -> None:
+    class Service:
+        @alru_cache(per_instance=True)
+        async def ask(self) -> None: ...
+
+    services = Service(), Service()
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    first.run_until_complete(services[0].ask())
+    dropped = weakref.ref(first)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # asyncio's
+        del first
+        second.run_until_complete(services[1].ask())
+        gc.collect()  # a loop is a cycle
+        collect()
+    assert dropped() is None
+    second.close()

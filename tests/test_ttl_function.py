@@ -668,6 +668,18 @@ async def test_it_may_drop_the_others(clock: ClockLoop, timed: Decorate) -> None
 
 
 @on_clock
+async def test_one_that_expires_before_an_earlier_one(clock: ClockLoop) -> None:
+    function: Any = alru_cache(ttl=lambda seconds: seconds)(identity)
+    for seconds in 100, 50, 10:
+        await function(seconds)
+    for now, left in (10, 2), (50, 1), (100, 0):
+        clock.now = 1000.0 + now
+        await turns()
+        assert function.cache_info().currsize == left
+        assert len(timers(clock)) == (left > 0)
+
+
+@on_clock
 async def test_it_may_start_a_call(clock: ClockLoop, source: Source, timed: Decorate) -> None:
     """Of the same key: that joins the one that is about to end."""
     ttl = Ttl(5)
