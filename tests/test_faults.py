@@ -13,7 +13,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import Decorate, Source, Thing, collect, run_program, turns
+from .helpers import FREE_THREADED, PYPY, Decorate, Source, Thing, collect, run_program, turns
 
 BEGIN = """
 import asyncio, sys
@@ -324,6 +324,9 @@ class Key:
         return isinstance(other, Key) and self.number == other.number
 
 
+@pytest.mark.skipif(
+    FREE_THREADED, reason="there OrderedDict.pop unlocks twice if a comparison raises: a crash"
+)
 @pytest.mark.parametrize("ttl", [None, 1000, lambda _: 1000])
 @pytest.mark.parametrize("ending", ["result", "failure"])
 @pytest.mark.parametrize("during", range(1, 12))
@@ -356,6 +359,7 @@ async def test_a_key_that_raises_amid_a_step(
     assert not number.cache_contains(Key(2))
     assert number.cache_info().currsize == info.currsize - 1
     assert number.cache_parameters()["tasks"] == 0
+    number.cache_clear()  # and its timer with it, where there are no reference counts
 
 
 class Instance:
@@ -368,6 +372,7 @@ class Instance:
         return Thing()
 
 
+@pytest.mark.skipif(PYPY, reason="the collector takes the instance and what it kept at once")
 async def test_an_ended_call_keeps_no_results_of_its_instance() -> None:
     instance = Instance()
     result = weakref.ref(await instance.get(1))
@@ -397,6 +402,7 @@ async def test_a_call_keeps_no_results_of_an_instance_that_it_has_asked() -> Non
     assert results[1] is None
 
 
+@pytest.mark.skipif(PYPY, reason="a frame keeps the exceptions that it has caught")
 async def test_a_call_keeps_nothing_of_a_failed_one_that_it_has_awaited() -> None:
     ending = asyncio.get_running_loop().create_future()
     things: List[Any] = []
@@ -410,13 +416,14 @@ async def test_a_call_keeps_nothing_of_a_failed_one_that_it_has_awaited() -> Non
 
     @alru_cache
     async def ask() -> None:
-        with pytest.raises(ValueError, match="no"):
+        with contextlib.suppress(ValueError):
             await fail()
         await turns()
         collect()
         things.append(things[0]())
 
     asking = asyncio.ensure_future(ask())
+    await turns()
     other = asyncio.ensure_future(fail())
     await turns()
     ending.set_result(None)
@@ -424,32 +431,6 @@ async def test_a_call_keeps_nothing_of_a_failed_one_that_it_has_awaited() -> Non
     await asyncio.wait([asking, other])
     await asking
     assert things[1] is None
-
-
-async def test_a_line_of_calls_of_which_each_joins_the_last() -> None:
-    source = Source()
-    calls: List[Any] = []
-
-    @alru_cache(maxsize=4)
-    async def follow(number: int) -> None:
-        task: Any = asyncio.current_task()
-        calls.append(weakref.ref(task.get_coro()))
-        await source.fetch()
-        if number:
-            await follow(number - 1)
-
-    callers = [asyncio.ensure_future(follow(0))]
-    await turns()
-    for number in range(1, 10):
-        callers.append(asyncio.ensure_future(follow(number)))
-        await turns()
-        source.works[number].set_result(None)  # it joins the one before
-        await turns()
-        source.works[number - 1].set_result(None) if number == 1 else None
-        await turns()
-        collect()
-        assert sum(call() is not None for call in calls) <= 2
-    await asyncio.gather(*callers)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
