@@ -275,8 +275,8 @@ class Call(_AnyIslice, InFlight):
 
     def leave(self, waiter: "Future[Any]") -> None:
         """Wait no more. From anywhere: a caller may be collected."""
-        if self.unretrieved.pop(waiter, None) is not None and not self.unretrieved:
-            self.traceback = None
+        self.unretrieved.pop(waiter, None)
+        self.traceback = self.traceback if self.unretrieved else None
         here = self.waiters.pop(waiter, None)
         _discard_from_call_graph(self.task, here)
         caller = call_of(here)

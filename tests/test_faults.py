@@ -329,7 +329,7 @@ class Key:
 )
 @pytest.mark.parametrize("ttl", [None, 1000, lambda _: 1000])
 @pytest.mark.parametrize("ending", ["result", "failure"])
-@pytest.mark.parametrize("during", range(1, 12))
+@pytest.mark.parametrize("during", range(1, 20))
 @pytest.mark.parametrize("clears", [False, True])
 async def test_a_key_that_raises_amid_a_step(
     ttl: Any, ending: str, during: int, clears: bool
