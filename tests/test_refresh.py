@@ -19,6 +19,7 @@ from .helpers import (
     Thing,
     Worker,
     collect,
+    identity,
     messages,
     on_clock,
     timers,
@@ -1508,3 +1509,15 @@ async def test_a_refresh_whose_task_cannot_be_made(clock: ClockLoop, timed: Deco
     assert await function() == "x"
     await turns()
     assert function.cache_info() == (1, 1, 128, 1)
+
+
+@pytest.mark.parametrize("ttl", [5, 10])
+@on_clock
+async def test_an_own_ttl_that_is_not_above_refresh(clock: ClockLoop, ttl: float) -> None:
+    """It just expires, for a loop too that was blocked and is late with its timers."""
+    function: Any = alru_cache(ttl=lambda _: ttl, refresh=10)(identity)
+    await function(1)
+    clock.now += ttl
+    await function(1)
+    assert function.cache_info() == (0, 2, 128, 1)
+    assert function.cache_parameters()["tasks"] == 0
