@@ -205,6 +205,8 @@ class PerInstanceMethod(_LRUCacheWrapperInstanceMethod[_R, _T]):
 
     @coroutine_function
     def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]:
+        if not kwargs:  # as most calls have none: a dict less to be made
+            return _call(self.__func__, self.__self__, *args)
         return _call(self.__func__, self.__self__, *args, **kwargs)
 
     def __every__(self) -> List[Loops]:

@@ -125,9 +125,9 @@ class Loops:
             decorated.options,
             self.caches,
             self.serving,
+            loop in decorated.closed,
         )
         self.states[reference] = state
-        state.closed = loop in decorated.closed
         if lost and not decorated.warned:
             decorated.warned = True
             warnings.warn(

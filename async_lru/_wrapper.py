@@ -233,6 +233,8 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
     @coroutine_function
     def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]:
         # What calling __func__ comes to, in one step less.
+        if not kwargs:  # as most calls have none: a dict less to be made
+            return _call(self.__func__, self.__self__, *args)
         return _call(self.__func__, self.__self__, *args, **kwargs)
 
     def __every__(self) -> List[Any]:

@@ -243,7 +243,7 @@ def test_not_callable(thing: Any) -> None:
         ({"jitter": 1}, ValueError, "^jitter requires ttl to be set$"),
         ({"ttl": 1, "jitter": -1}, ValueError, "^jitter must be non-negative"),
         ({"ttl": 1, "jitter": math.nan}, ValueError, "^jitter must be non-negative"),
-        ({"ttl": 1, "jitter": math.inf}, ValueError, "^jitter must be finite"),
+        ({"ttl": 1, "jitter": float("inf")}, ValueError, "^jitter must be finite"),
         ({"ttl": 1, "jitter": "1"}, TypeError, "^jitter must be a number of seconds"),
         ({"ttl": -1}, ValueError, "^ttl must be non-negative"),
         ({"ttl": math.nan}, ValueError, "^ttl must be non-negative"),

@@ -1,6 +1,7 @@
 """Contract 9: the ``cache_*`` methods."""
 
 import asyncio
+import gc
 import threading
 import warnings
 from typing import Any, List
@@ -9,7 +10,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import Decorate, Source, Worker, identity, turns
+from .helpers import Decorate, Source, Worker, collect, identity, turns
 
 
 async def test_contains_counts_and_reorders_nothing(source: Source, cached: Decorate) -> None:
@@ -137,7 +138,10 @@ async def test_wait_is_given_by_name() -> None:
         @alru_cache
         async def method(self) -> None: ...
 
-    for function in Box.method, Box().method:
+        @alru_cache(per_instance=True)
+        async def own(self) -> None: ...
+
+    for function in Box.method, Box().method, Box.own, Box().own:
         close: Any = function.cache_close
         with pytest.raises(TypeError, match="positional"):
             await close(True)
@@ -199,6 +203,30 @@ async def test_close_waits_for_every_work(source: Source, cached: Decorate) -> N
     assert await asyncio.gather(*callers) == ["x"] * 4
     assert function.cache_info().currsize == 1
     assert function.cache_contains(4)
+
+
+async def test_who_gives_up_closing_leaves_nothing_behind(
+    source: Source, cached: Decorate
+) -> None:
+    function = cached()
+    caller = asyncio.ensure_future(function(1))
+    await turns()
+
+    def futures() -> int:
+        collect()
+        return sum(type(thing) is asyncio.Future for thing in gc.get_objects())
+
+    before = futures()
+    for _ in range(3):
+        closing = asyncio.ensure_future(function.cache_close(wait=True))
+        await turns()
+        closing.cancel()
+        await turns()
+        assert closing.cancelled()
+        del closing
+    assert futures() == before
+    source.works[0].set_result("x")
+    assert await caller == "x"
 
 
 async def test_close_cancels_a_call_once() -> None:
@@ -465,7 +493,7 @@ class Closable:
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
-@pytest.mark.parametrize("value", [False, True, None])
+@pytest.mark.parametrize("value", [False, True, 0, 1, None])
 async def test_deprecated_arguments_of_close(name: str, value: Any) -> None:
     close: Any = Closable().method.cache_close
     if value in (DEFAULTS[name], None):

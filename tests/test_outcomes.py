@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any, List, Optional
+from unittest import mock
 
 import pytest
 
@@ -76,6 +77,33 @@ async def test_old_work_never_touches_the_new_entry(
         source.works[1].set_result("other")
         assert await other == "other"
         assert function.cache_contains(1)
+
+
+@pytest.mark.parametrize("outcome", ["succeeds", "fails", "is cancelled", "is left"])
+async def test_nor_one_that_is_equal_to_everything(
+    source: Source, cached: Decorate, outcome: str
+) -> None:
+    """Under None, as nothing is left of the old one's key."""
+    function = cached(key=lambda x: None)
+    old = asyncio.ensure_future(function(1))
+    await turns()
+    function.cache_invalidate(1)
+    new = asyncio.ensure_future(function(1))
+    await turns()
+    source.works[1].set_result(mock.ANY)
+    assert await new is mock.ANY
+    if outcome == "succeeds":
+        source.works[0].set_result("old")
+    elif outcome == "fails":
+        source.works[0].set_exception(ValueError("old"))
+    elif outcome == "is cancelled":
+        source.works[0].cancel()
+    else:
+        old.cancel()
+    await asyncio.wait([old])
+    assert old.cancelled() or old.exception() or old.result() == "old"
+    assert await function(1) is mock.ANY
+    assert len(source.works) == 2
 
 
 async def test_the_last_caller_of_old_work_takes_only_that_along(

@@ -122,6 +122,11 @@ async def test_told_apart_by_identity() -> None:
     assert await second.get(1) == ("second", 1)
     assert [same.get.cache_info().hits for same in (first, second)] == [0, 0]
     assert await first.get(1) == ("first", 1)
+    third = copy.copy(first)  # which has the first one's entry
+    third.name = "third"
+    assert third.get.cache_info().currsize == 0
+    assert await third.get(1) == ("third", 1)
+    assert await first.get(1) == ("first", 1)
 
 
 async def test_the_other_options_apply() -> None:

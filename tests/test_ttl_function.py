@@ -148,6 +148,16 @@ async def test_seconds_from_now(
 
 
 @on_clock
+async def test_less_than_a_second(clock: ClockLoop, timed: Decorate) -> None:
+    function = timed(identity, ttl=Ttl(0.5))
+    await function(1)
+    clock.now += 0.4
+    assert function.cache_contains(1)
+    clock.now += 0.1
+    assert not function.cache_contains(1)
+
+
+@on_clock
 async def test_seconds_from_when_it_says_so(clock: ClockLoop, timed: Decorate) -> None:
     """Not from before: it may take its time."""
     ttl = Ttl(5)
@@ -709,6 +719,32 @@ async def test_it_may_start_a_call_eagerly(
     assert await caller == "x"
     assert await started[0] == "x"
     assert function.cache_info() == (1, 1, 128, 1)
+
+
+@on_clock
+async def test_it_may_have_another_result_take_its_place(
+    clock: ClockLoop, timed: Decorate, eager: Any
+) -> None:
+    """That stays, were it equal to everything. (Of the entry's own key nothing is left.)"""
+    ttl = Ttl(None, 5)
+    results = ["first", mock.ANY]
+
+    async def fetch() -> Any:
+        return results.pop(0)
+
+    function = timed(fetch, ttl=ttl, key=lambda: None)
+    clock.set_task_factory(eager)
+
+    def replace() -> None:
+        ttl.does = lambda: None
+        function.cache_invalidate()
+        clock.create_task(function())
+
+    ttl.does = replace
+    assert await function() == "first"
+    assert ttl.results == ["first", mock.ANY]
+    assert await function() is mock.ANY
+    assert timers(clock) == []
 
 
 @pytest.mark.parametrize("options", [{}, {"refresh": 2}], ids=["", "refresh"])
