@@ -82,7 +82,7 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
 
     # As its base's, with the cache of the instance.
     async def __call__(self, instance: Any, /, *args: Any, **kwargs: Any) -> _R:
-        key = self.__key__(instance, args, kwargs) if kwargs or not self.__plain__ else args
+        key = args if self.__plain__ and not kwargs else self.__key__(instance, args, kwargs)
         try:
             kept = instance.__dict__[self.__entry__]
             cache = kept.serving[get_running_loop()] if kept.owner() is instance else None

@@ -76,7 +76,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         self.__serving__: Any = self.__loops__.serving
 
     async def __call__(self, /, *args: Any, **kwargs: Any) -> _R:
-        key = self.__make_key__(args, kwargs) if kwargs or not self.__plain__ else args
+        key = args if self.__plain__ and not kwargs else self.__make_key__(args, kwargs)
         try:
             cache = self.__serving__.get(get_running_loop())
             if cache is None:

@@ -375,7 +375,11 @@ def test_methods_of_equal_instances_differ() -> None:
 
 
 def test_is_a_coroutine_function() -> None:
-    for function in documented, Box("a").method, Box.class_inside:
+    class Own:
+        @alru_cache(per_instance=True)
+        async def method(self) -> None: ...
+
+    for function in documented, Box("a").method, Box.class_inside, Own().method:
         for it in function, function.__call__:  # the latter is what frameworks ask of it
             if sys.version_info < (3, 14):
                 assert asyncio.iscoroutinefunction(it)
