@@ -125,9 +125,10 @@ class Loops:
             decorated.options,
             self.caches,
             self.serving,
-            loop in decorated.closed,
         )
         self.states[reference] = state
+        # Whoever closes all of them has put the loop there, and then looks for the states.
+        state.closed = loop in decorated.closed
         if lost and not decorated.warned:
             decorated.warned = True
             warnings.warn(

@@ -45,7 +45,6 @@ class State:
         options: Options,
         caches: "Dict[ref[asyncio.AbstractEventLoop], Cache]",
         serving: Dict[asyncio.AbstractEventLoop, Cache],
-        closed: bool,
     ) -> None:
         self.function = function
         self.name = name
@@ -55,7 +54,7 @@ class State:
         # puts its cache into one; anybody may take it out.
         self.caches = caches
         self.serving = serving
-        self.closed = closed
+        self.closed = False
         # The calls in flight, those whose entries are gone included.
         self.running: Dict[InFlight, None] = {}
         # The futures of those who wait for the calls in flight to end.
