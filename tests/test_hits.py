@@ -76,6 +76,14 @@ async def test_least_recently_used_goes(cached: Decorate, ttl: Any) -> None:
     assert function.cache_info() == (1, 3, 2, 2)
 
 
+@pytest.mark.parametrize("maxsize", [1, 10, 1000])
+async def test_never_more_than_maxsize(cached: Decorate, maxsize: int) -> None:
+    function = cached(identity, maxsize=maxsize)
+    for x in range(maxsize + 2):
+        await function(x)
+        assert function.cache_info().currsize == min(x + 1, maxsize)
+
+
 async def test_a_hit_on_pending_work_makes_it_the_most_recent(
     source: Source, cached: Decorate
 ) -> None:

@@ -974,3 +974,35 @@ def test_a_caller_that_outlives_its_loop() -> None:
     callers.clear()
     gc.collect()
     assert function.cache_parameters()["tasks"] == 0
+
+
+def test_a_call_that_outlives_its_loop_is_run_no_more() -> None:
+    ended: List[int] = []
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    function: Any = alru_cache(forever)
+    kept: List[Any] = []
+
+    async def begin() -> None:
+        caller = function()
+        caller.send(None)
+        await turns()
+        kept.extend([caller, asyncio.all_tasks() - {asyncio.current_task()}])
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    caller, calls = kept
+    caller.close()  # the last one
+    assert function.cache_parameters()["tasks"] == 0
+    assert len(calls) == 1
+    assert ended == []
+    del caller, calls
+    kept.clear()
+    gc.collect()
+    assert ended == [1]

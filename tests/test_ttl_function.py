@@ -360,8 +360,8 @@ async def test_its_traceback_leads_to_its_line(clock: ClockLoop, timed: Decorate
 
     with pytest.raises(KeyError) as raised:
         await timed(token, ttl=ttl)()
-    assert raised.traceback[-1].name == "ttl"
     # What the library has gone through is nothing to the user.
+    assert [line.name for line in raised.traceback][-2:] == ["__call__", "ttl"]
     assert raised.value.__context__ is None
 
 
