@@ -246,6 +246,34 @@ async def test_an_exception_nobody_received_is_logged(
     assert "cleanup" in caplog.text
 
 
+class Same(Exception):
+    """One that is equal to everything."""
+
+    __hash__ = Exception.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("error", [Exception, Same])
+async def test_an_exception_whose_caller_is_cancelled_as_it_comes_is_logged(
+    source: Source, cached: Decorate, caplog: pytest.LogCaptureFixture, error: Any
+) -> None:
+    caller = asyncio.ensure_future(cached()(1))
+    await turns()
+    source.works.pop().set_exception(error("no"))
+    await asyncio.sleep(0)  # the work has failed, and its caller is to be woken
+    caller.cancel()
+    await asyncio.wait([caller])
+    assert caller.cancelled()
+    del caller
+    await turns()
+    gc.collect()
+    collect()
+    assert "exception was never retrieved" in caplog.text
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize("ttl", [None, 10])
 @pytest.mark.parametrize("others", [0, 3])
 @pytest.mark.parametrize("how", ["evict", "invalidate", "clear"])
