@@ -576,6 +576,30 @@ def test_freed_after_a_refresh(clock: ClockLoop, no_collector: None) -> None:
     clock.run_until_complete(main())
 
 
+@pytest.mark.skipif(PYPY or FREE_THREADED, reason="there are no reference counts")
+def test_nothing_is_left_to_the_collector(clock: ClockLoop, no_collector: None) -> None:
+    seconds = iter([100, 0])
+
+    class Refreshed(Client):
+        @alru_cache(per_instance=True, ttl=lambda _: next(seconds), refresh=10)
+        async def refreshed(self, x: int) -> Any:
+            return self.name
+
+    async def main() -> None:
+        client = Refreshed()
+        await client.refreshed(1)
+        clock.now += 10
+        await client.refreshed(1)
+        await turns()
+        assert client.refreshed.cache_info() == (1, 1, 128, 0)
+        gc.collect()
+        del client
+        await turns()
+
+    clock.run_until_complete(main())
+    assert gc.collect() == 0
+
+
 async def test_a_waiting_caller_keeps_nothing_that_is_cleared(source: Source) -> None:
     class Waiting:
         @alru_cache(per_instance=True)
