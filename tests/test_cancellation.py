@@ -343,7 +343,10 @@ async def test_eager_work(source: Source, cached: Decorate, eager: Any, ttl: Any
     assert source.works[1].cancelled()
 
 
-async def test_a_task_factory_that_runs_everything_at_once(cached: Decorate) -> None:
+@pytest.mark.parametrize("in_task", [True, False])
+async def test_a_task_factory_that_runs_everything_at_once(
+    cached: Decorate, in_task: bool
+) -> None:
     """As an eager one does with what never waits, on every Python."""
 
     class Done(asyncio.Future):  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument]
@@ -363,13 +366,22 @@ async def test_a_task_factory_that_runs_everything_at_once(cached: Decorate) -> 
 
     function = cached(identity)
     call = function(1)
-    asyncio.get_running_loop().set_task_factory(at_once)
-    try:
+    loop = asyncio.get_running_loop()
+    results: List[int] = []
+
+    def run() -> None:
+        loop.set_task_factory(at_once)
         with pytest.raises(StopIteration) as stop:
             call.send(None)
-    finally:
-        asyncio.get_running_loop().set_task_factory(None)
-    assert stop.value.value == 1
+        loop.set_task_factory(None)
+        results.append(stop.value.value)
+
+    if in_task:
+        run()
+    else:
+        loop.call_soon(run)
+        await turns()
+    assert results == [1]
     assert function.cache_info() == (0, 1, 128, 1)
     assert function.cache_parameters()["tasks"] == 0
 
