@@ -246,7 +246,7 @@ async def test_an_exception_nobody_received_is_logged(
     assert "cleanup" in caplog.text
 
 
-class Same(Exception):
+class SameError(Exception):
     """One that is equal to everything."""
 
     __hash__ = Exception.__hash__
@@ -255,7 +255,7 @@ class Same(Exception):
         return True
 
 
-@pytest.mark.parametrize("error", [Exception, Same])
+@pytest.mark.parametrize("error", [Exception, SameError])
 async def test_an_exception_whose_caller_is_cancelled_as_it_comes_is_logged(
     source: Source, cached: Decorate, caplog: pytest.LogCaptureFixture, error: Any
 ) -> None:

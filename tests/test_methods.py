@@ -36,13 +36,13 @@ async def test_contains_counts_and_reorders_nothing(source: Source, cached: Deco
 @pytest.mark.parametrize("ttl", [None, 1000])
 async def test_a_call_may_invalidate_another_key(cached: Decorate, ttl: Any) -> None:
     async def work(x: int) -> int:
-        assert not function.cache_contains(x + 1) or function.cache_invalidate(x + 1)
+        assert not again.cache_contains(x + 1) or again.cache_invalidate(x + 1)
         return x
 
-    function = cached(work, ttl=ttl)
+    again: Any = cached(work, ttl=ttl)
     for x in 2, 1, 1, 2:
-        assert await function(x) == x
-    assert function.cache_info() == (1, 3, 128, 2)
+        assert await again(x) == x
+    assert again.cache_info() == (1, 3, 128, 2)
 
 
 async def test_tasks_count_every_work_running(source: Source, cached: Decorate) -> None:
