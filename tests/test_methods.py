@@ -225,6 +225,7 @@ async def test_who_gives_up_closing_leaves_nothing_behind(
     await turns()
 
     def futures() -> int:
+        gc.collect()
         collect()
         return sum(type(thing) is asyncio.Future for thing in gc.get_objects())
 
@@ -236,7 +237,7 @@ async def test_who_gives_up_closing_leaves_nothing_behind(
         await turns()
         assert closing.cancelled()
         del closing
-    assert futures() == before
+    assert futures() <= before  # what other tests have left may go meanwhile
     source.works[0].set_result("x")
     assert await caller == "x"
 
