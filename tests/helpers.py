@@ -142,11 +142,19 @@ class Worker:
         self.loop.close()
 
 
+# In development mode asyncio logs each step that takes long, as any may on a busy machine.
+NOTHING_IS_SLOW = """
+import logging
+logging.getLogger("asyncio").addFilter(lambda it: not it.getMessage().startswith("Executing"))
+"""
+
+
 def run_program(*parts: str, dev: bool = True) -> "subprocess.CompletedProcess[str]":
     """Run a program of its own; in development mode with every warning shown."""
     options = ["-X", "dev", "-W", "always"] if dev else []
+    program = "".join(map(textwrap.dedent, (NOTHING_IS_SLOW, *parts)))
     return subprocess.run(
-        [sys.executable, *options, "-c", "".join(map(textwrap.dedent, parts))],
+        [sys.executable, *options, "-c", program],
         capture_output=True,
         text=True,
         timeout=30,

@@ -705,7 +705,6 @@ def test_a_child_process_after_a_fork(running: bool) -> None:
             return found
 
         async def main():
-            asyncio.get_running_loop().slow_callback_duration = 30  # to wait for a child
             assert await function(1) == 1
             if {running}:
                 fork()
