@@ -371,9 +371,11 @@ async def test_a_task_factory_that_runs_everything_at_once(
 
     def run() -> None:
         loop.set_task_factory(at_once)
-        with pytest.raises(StopIteration) as stop:
-            call.send(None)
-        loop.set_task_factory(None)
+        try:
+            with pytest.raises(StopIteration) as stop:
+                call.send(None)
+        finally:
+            loop.set_task_factory(None)
         results.append(stop.value.value)
 
     if in_task:

@@ -552,6 +552,14 @@ async def test_freed_though_cleared_invalidated_and_looked_at(no_collector: None
     assert gone() is None
 
 
+async def refresh(client: Any, clock: ClockLoop) -> None:
+    """Have its result refreshed that is due after ten seconds."""
+    await client.refreshed(1)
+    clock.now += 10
+    await client.refreshed(1)
+    await turns()
+
+
 @pytest.mark.skipif(PYPY, reason="there are no reference counts")
 def test_freed_after_a_refresh(clock: ClockLoop, no_collector: None) -> None:
     class Refreshed(Client):
@@ -562,10 +570,7 @@ def test_freed_after_a_refresh(clock: ClockLoop, no_collector: None) -> None:
 
     async def main() -> None:
         client = Refreshed()
-        await client.refreshed(1)
-        clock.now += 10
-        await client.refreshed(1)
-        await turns()
+        await refresh(client, clock)
         gone = weakref.ref(client)
         del client
         await turns()
@@ -587,10 +592,7 @@ def test_nothing_is_left_to_the_collector(clock: ClockLoop, no_collector: None) 
 
     async def main() -> None:
         client = Refreshed()
-        await client.refreshed(1)
-        clock.now += 10
-        await client.refreshed(1)
-        await turns()
+        await refresh(client, clock)
         assert client.refreshed.cache_info() == (1, 1, 128, 0)
         gc.collect()
         del client
