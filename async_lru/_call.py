@@ -68,7 +68,6 @@ class Call(_AnyIslice, InFlight):
         "steps",
         "task",
         "traceback",
-        "unretrieved",
         "waiters",
     )
 
@@ -78,9 +77,8 @@ class Call(_AnyIslice, InFlight):
     task: "Optional[asyncio.Task[Any]]"
     awaits: "Callable[[], Optional[Call]]"
     closing: "Optional[Future[None]]"
-    # Of a failure: where the function failed.
+    # Where the function failed, until all who wait have received the failure.
     traceback: Optional[TracebackType]
-    unretrieved: Waiters
 
     # What its task awaits.
 
@@ -142,13 +140,15 @@ class Call(_AnyIslice, InFlight):
 
     def end(self, value: Any, failure: Optional[BaseException]) -> None:
         """Take the outcome to all who wait, and keep nothing alive."""
-        task, waiters, state, entry = self.task, self.waiters, self.state, self.entry
-        self.task = entry.call = None
-        self.waiters = NOBODY
+        state, entry = self.state, self.entry
+        entry.call = None
         state.running.pop(self, None)
         if failure is not None:
-            self.fail(failure, task, waiters)
+            self.fail(failure)
         else:
+            task, waiters = self.task, self.waiters
+            self.task = None
+            self.waiters = NOBODY
             for waiter, here in list(waiters.items()):
                 _discard_from_call_graph(task, here)
                 try:
@@ -163,37 +163,34 @@ class Call(_AnyIslice, InFlight):
         # Whoever still refers to it is to keep nothing alive.
         self.entry = MISSING
         if failure is not None:
-            del task, waiters  # an exception of a key keeps this frame
             self.withdraw(entry)
 
-    def fail(
-        self,
-        failure: BaseException,
-        task: "Optional[asyncio.Task[Any]]",
-        waiters: Waiters,
-    ) -> None:
-        """Take a failure to all who wait, with where the function failed."""
+    def fail(self, failure: BaseException) -> None:
+        """Take a failure to all who wait, with where the function failed.
+
+        They are its waiters until they have received it: each leaves by itself.
+        """
+        task, waiters = self.task, self.waiters
         traceback = failure.__traceback__
         while traceback is not None and _is_ours(traceback):
             traceback = traceback.tb_next
         failure.with_traceback(traceback)  # an exception may refuse to have it set
-        self.traceback = traceback if waiters else None
-        self.unretrieved = {}
+        self.traceback = traceback
         # With no line of the function in it, it is not the function's: the call is closed.
         closed = isinstance(failure, GeneratorExit) and traceback is None
         cancelled = closed or isinstance(failure, asyncio.CancelledError)
         if isinstance(failure, (KeyboardInterrupt, SystemExit)) and task is not None:
             _retrieve(task)  # it leaves the loop by itself, and is no news
-        for waiter, here in list(waiters.items()):
-            _discard_from_call_graph(task, here)
-            if waiter is None or waiter.done():  # its caller has been cancelled
-                continue
-            if cancelled:
+        for waiter in list(waiters):
+            if waiter is None:
+                waiters.pop(None, None)
+            elif cancelled:
                 waiter.cancel()
-            else:
+            elif not waiter.done():  # else its caller has been cancelled
                 waiter.set_exception(failure)
                 waiter._log_traceback = False
-                self.unretrieved[waiter] = task
+        if not waiters:
+            self.task = self.traceback = None
 
     def withdraw(self, entry: Entry) -> None:
         """Remove the entry, unless what it has is good for a while: this was a refresh."""
@@ -258,32 +255,32 @@ class Call(_AnyIslice, InFlight):
 
     def failed(self, waiter: "Future[Any]", error: BaseException) -> BaseException:
         """What a caller is to raise: a failure of the call, or what has made it leave."""
-        task = self.unretrieved.pop(waiter, None)
-        failure = None if task is None else waiter.exception()
-        # A task that is to raise GeneratorExit closes what it awaits, with one of its own.
-        if task is not None and (failure is error or isinstance(failure, GeneratorExit)):
-            _retrieve(task)
-            # Through the function's lines, and not through those of its other callers.
-            error = error.with_traceback(self.traceback)
-            if not self.unretrieved:
-                self.traceback = None
-            return error
+        task, traceback = self.task, self.traceback
         self.leave(waiter)
+        if task is not None and waiter.done() and not waiter.cancelled():
+            failure = waiter.exception()
+            # A task that is to raise GeneratorExit closes what it awaits, with one of its own.
+            if failure is error or isinstance(failure, GeneratorExit):
+                _retrieve(task)
+                # Through the function's lines, and not through those of its other callers.
+                return error.with_traceback(traceback)
         if not isinstance(error, GeneratorExit):  # which may come from anywhere
             self.state.apply()
         return error
 
     def leave(self, waiter: "Future[Any]") -> None:
         """Wait no more. From anywhere: a caller may be collected."""
-        self.unretrieved.pop(waiter, None)
-        self.traceback = self.traceback if self.unretrieved else None
         here = self.waiters.pop(waiter, None)
         _discard_from_call_graph(self.task, here)
         caller = call_of(here)
         if caller is not None and caller.awaits() is self:
             caller.awaits = _no_call
-        if not self.waiters and self.entry.call is self:
+        if self.waiters:
+            return
+        if self.entry.call is self:
             self.state.abandon(self)
+        else:
+            self.task = self.traceback = None  # the last has received its failure
 
     def chain(self) -> "Iterator[Call]":
         """This call, the one that it waits for, the one that that waits for, and so on."""
@@ -332,8 +329,7 @@ def new_call(
     call.awaits = _no_call
     # Set while this one closes a cache, and waits for others to end.
     call.closing = None
-    # Those who are yet to receive a failure, with the task that is to know when one has.
-    call.unretrieved = NOBODY
+    call.traceback = None
     return call
 
 

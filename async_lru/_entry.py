@@ -22,7 +22,8 @@ class InFlight:
     # its time.
     cache: Callable[[], Any]
     entry: "Entry"
-    # Those who wait; a call that has lost them all is abandoned.
+    # Those who wait, or are yet to receive its failure; a call in flight that has lost them
+    # all is abandoned.
     waiters: Waiters
 
     if TYPE_CHECKING:

@@ -323,6 +323,10 @@ class World:
         if self.half_run:
             self.half_run.pop().close()
 
+    def let_go_and_drop(self) -> None:
+        self.let_go()
+        self.drop()
+
     # What holds in the end
 
     def expect(self, holds: bool, what: object) -> None:
@@ -775,13 +779,14 @@ ACTIONS: Dict[str, Action] = {
     "let go": World.let_go,
     "let go of another": World.let_go,
     "drop": World.drop,
+    "let go and drop": World.let_go_and_drop,
 }
 
 
 def matters(options: str, scenario: Scenario, action: str) -> bool:
     """Whether an action may make a difference there."""
     if options == "per instance" and scenario not in (*OF_INSTANCES, hit, miss, clear):
-        return action == "drop"
+        return action in {"drop", "let go and drop"}
     return (
         scenario
         in {
@@ -808,6 +813,7 @@ def matters(options: str, scenario: Scenario, action: str) -> bool:
             "let go": (*ALWAYS, *IN_FLIGHT, *EXPIRING),
             "let go of another": (miss, join, fail) if options == "bounded" else (),
             "drop": (scenario,) if options == "per instance" else (),
+            "let go and drop": (hit, miss, clear) if options == "per instance" else (),
         }[action]
     )
 
@@ -852,7 +858,7 @@ def play(
 
 def half_run_for(*actions: str) -> Optional[int]:
     """For whom the caller waits that an action is to let go of."""
-    if "let go" in actions:
+    if "let go" in actions or "let go and drop" in actions:
         return 1
     return 4 if "let go of another" in actions else None
 
