@@ -58,7 +58,7 @@ def answer(
             try:
                 call.start(loop, by_factory)
             except BaseException:
-                cache.misses -= 1
+                cache.misses -= call.entry is entry  # unless it has been run
                 cache.remove(entry)
                 raise
         add_to_call_graph(call.task, here)
@@ -88,7 +88,7 @@ def _refreshed(
         try:
             call.start(loop, by_factory)
         except BaseException:
-            cache.hits -= 1
+            cache.hits -= call.entry is entry  # unless it has been run
             raise
         if not state.holds(cache, entry):
             call.waiters.pop(None, None)  # it has been removed meanwhile

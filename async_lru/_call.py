@@ -19,6 +19,7 @@ from typing import (
     Iterator,
     List,
     Optional,
+    Tuple,
 )
 from weakref import ref
 
@@ -64,10 +65,10 @@ class Call(_AnyIslice, InFlight):
         "closing",
         "coroutine",
         "entry",
+        "failure",
         "state",
         "steps",
         "task",
-        "traceback",
         "waiters",
     )
 
@@ -77,8 +78,8 @@ class Call(_AnyIslice, InFlight):
     task: "Optional[asyncio.Task[Any]]"
     awaits: "Callable[[], Optional[Call]]"
     closing: "Optional[Future[None]]"
-    # Where the function failed, until all who wait have received the failure.
-    traceback: Optional[TracebackType]
+    # Until all who wait have received it: its task, and where the function failed.
+    failure: "Optional[Tuple[asyncio.Task[Any], Optional[TracebackType]]]"
 
     # What its task awaits.
 
@@ -120,7 +121,7 @@ class Call(_AnyIslice, InFlight):
         self.task = task
         coroutine: Any = None if task is None else task.get_coro()
         if task is not None and coroutine is not self:  # a task factory has wrapped it
-            _wrapped[ref(task, _wrapped.pop)] = ref(self)
+            _wrapped[ref(task, _forget)] = ref(self)
 
     def store(self, value: Any) -> None:
         """Put the result into the cache, if the entry is still there."""
@@ -140,14 +141,12 @@ class Call(_AnyIslice, InFlight):
 
     def end(self, value: Any, failure: Optional[BaseException]) -> None:
         """Take the outcome to all who wait, and keep nothing alive."""
-        state, entry = self.state, self.entry
-        entry.call = None
+        task, waiters, state, entry = self.task, self.waiters, self.state, self.entry
+        self.task = entry.call = None
         state.running.pop(self, None)
         if failure is not None:
-            self.fail(failure)
+            self.fail(failure, task, waiters)
         else:
-            task, waiters = self.task, self.waiters
-            self.task = None
             self.waiters = NOBODY
             for waiter, here in list(waiters.items()):
                 _discard_from_call_graph(task, here)
@@ -163,34 +162,44 @@ class Call(_AnyIslice, InFlight):
         # Whoever still refers to it is to keep nothing alive.
         self.entry = MISSING
         if failure is not None:
+            del task, waiters  # an exception of a key keeps this frame
             self.withdraw(entry)
 
-    def fail(self, failure: BaseException) -> None:
+    def fail(
+        self,
+        failure: BaseException,
+        task: "Optional[asyncio.Task[Any]]",
+        waiters: Waiters,
+    ) -> None:
         """Take a failure to all who wait, with where the function failed.
 
-        They are its waiters until they have received it: each leaves by itself.
+        They are its waiters until each has received it, or has left.
         """
-        task, waiters = self.task, self.waiters
         traceback = failure.__traceback__
         while traceback is not None and _is_ours(traceback):
             traceback = traceback.tb_next
-        failure.with_traceback(traceback)  # an exception may refuse to have it set
-        self.traceback = traceback
+        # An exception may refuse to have it set, in one way or another.
+        BaseException.with_traceback(failure, traceback)
+        self.failure = None if task is None else (task, traceback)
         # With no line of the function in it, it is not the function's: the call is closed.
         closed = isinstance(failure, GeneratorExit) and traceback is None
         cancelled = closed or isinstance(failure, asyncio.CancelledError)
         if isinstance(failure, (KeyboardInterrupt, SystemExit)) and task is not None:
             _retrieve(task)  # it leaves the loop by itself, and is no news
-        for waiter in list(waiters):
-            if waiter is None:
-                waiters.pop(None, None)
+        # Without their tasks: one may keep its caller's coroutine, which keeps this call.
+        self.waiters = dict.fromkeys(waiters)
+        for waiter in list(self.waiters):
+            _discard_from_call_graph(task, waiters.get(waiter))
+            if waiter is None or waiter not in waiters:  # it has left in the line before
+                self.waiters.pop(waiter, None)
             elif cancelled:
                 waiter.cancel()
-            elif not waiter.done():  # else its caller has been cancelled
-                waiter.set_exception(failure)
+            else:
+                with contextlib.suppress(asyncio.InvalidStateError):
+                    waiter.set_exception(failure)  # unless its caller has been cancelled
                 waiter._log_traceback = False
-        if not waiters:
-            self.task = self.traceback = None
+        if not self.waiters:
+            self.failure = None
 
     def withdraw(self, entry: Entry) -> None:
         """Remove the entry, unless what it has is good for a while: this was a refresh."""
@@ -255,22 +264,29 @@ class Call(_AnyIslice, InFlight):
 
     def failed(self, waiter: "Future[Any]", error: BaseException) -> BaseException:
         """What a caller is to raise: a failure of the call, or what has made it leave."""
-        task, traceback = self.task, self.traceback
+        failure = self.failure
         self.leave(waiter)
-        if task is not None and waiter.done() and not waiter.cancelled():
-            failure = waiter.exception()
+        if failure is not None and waiter.done() and not waiter.cancelled():
+            received = waiter.exception()
             # A task that is to raise GeneratorExit closes what it awaits, with one of its own.
-            if failure is error or isinstance(failure, GeneratorExit):
+            if received is error or isinstance(received, GeneratorExit):
+                task, traceback = failure
                 _retrieve(task)
                 # Through the function's lines, and not through those of its other callers.
-                return error.with_traceback(traceback)
+                return BaseException.with_traceback(error, traceback)
         if not isinstance(error, GeneratorExit):  # which may come from anywhere
-            self.state.apply()
+            try:
+                self.state.apply()
+            except Exception as of_key:  # noqa: BLE001  # nor is a cancellation lost
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"A key of {self.state.name} raised", "exception": of_key}
+                )
         return error
 
     def leave(self, waiter: "Future[Any]") -> None:
         """Wait no more. From anywhere: a caller may be collected."""
         here = self.waiters.pop(waiter, None)
+        self.waiters.pop(waiter, None)  # they are others if another thread fails it meanwhile
         _discard_from_call_graph(self.task, here)
         caller = call_of(here)
         if caller is not None and caller.awaits() is self:
@@ -280,7 +296,7 @@ class Call(_AnyIslice, InFlight):
         if self.entry.call is self:
             self.state.abandon(self)
         else:
-            self.task = self.traceback = None  # the last has received its failure
+            self.failure = None
 
     def chain(self) -> "Iterator[Call]":
         """This call, the one that it waits for, the one that that waits for, and so on."""
@@ -329,7 +345,7 @@ def new_call(
     call.awaits = _no_call
     # Set while this one closes a cache, and waits for others to end.
     call.closing = None
-    call.traceback = None
+    call.failure = None
     return call
 
 
@@ -387,6 +403,10 @@ def call_of(task: "Optional[asyncio.Task[Any]]") -> Optional[Call]:
 
 # The calls that a task factory has wrapped in a coroutine of its own, by task.
 _wrapped: "Dict[ref[asyncio.Task[Any]], ref[Call]]" = {}
+
+
+def _forget(reference: "ref[asyncio.Task[Any]]") -> None:
+    _wrapped.pop(reference, None)  # on PyPy it may be called after all
 
 
 def _retrieve(task: "asyncio.Task[Any]") -> None:

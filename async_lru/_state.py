@@ -108,7 +108,11 @@ class State:
         recorded = cache.invalidated or self.abandoned or cache.cleared
         if recorded and self.settled() is not cache:
             return False
-        return cache.lookup(entry.key) is entry
+        try:
+            return cache.lookup(entry.key) is entry
+        except BaseException:
+            cache.give_up()
+            raise
 
     # From anywhere.
 

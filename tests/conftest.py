@@ -1,6 +1,7 @@
 """What the tests are given, and a look at what is left behind."""
 
 import asyncio
+import gc
 import inspect
 import sys
 import threading
@@ -96,6 +97,15 @@ def eager() -> Any:
     if sys.version_info < (3, 12):
         pytest.skip("eager tasks are new in 3.12")
     return asyncio.eager_task_factory
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What reference counts alone do not release stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ class World:
         self.gate = asyncio.Event()
         self.gate.set()
         self.tasks: List["asyncio.Task[None]"] = []
-        self.half_run: List[Any] = []
+        self.half_run: List[Tuple[Any, Any]] = []
         self.closing: List[Any] = []
         self.may_be_cancelled = self.closed = False
         # By key, what has been dropped and not been called since, and who is calling.
@@ -260,11 +260,11 @@ class World:
         self.calls += 1
         self.calls_since_clear += 1
         try:
-            call.send(None)
+            waits_for = call.send(None)
         except StopIteration:
             pass
         else:
-            self.half_run.append(call)
+            self.half_run.append((call, waits_for))
 
     def invalidate(self, number: int) -> None:
         self.versions[number] = self.versions.get(number, 0) + 1  # the facts have changed
@@ -321,7 +321,14 @@ class World:
 
     def let_go(self) -> None:
         if self.half_run:
-            self.half_run.pop().close()
+            call, _ = self.half_run.pop()
+            call.close()
+
+    def cancel(self) -> None:
+        """As its task would be, which takes its step later."""
+        if self.half_run:
+            _, waits_for = self.half_run[-1]
+            waits_for.cancel()
 
     def let_go_and_drop(self) -> None:
         self.let_go()
@@ -778,6 +785,7 @@ ACTIONS: Dict[str, Action] = {
     "close": World.begin_close,
     "let go": World.let_go,
     "let go of another": World.let_go,
+    "cancel": World.cancel,
     "drop": World.drop,
     "let go and drop": World.let_go_and_drop,
 }
@@ -812,6 +820,7 @@ def matters(options: str, scenario: Scenario, action: str) -> bool:
             "close": (scenario,),
             "let go": (*ALWAYS, *IN_FLIGHT, *EXPIRING),
             "let go of another": (miss, join, fail) if options == "bounded" else (),
+            "cancel": (miss, join, *IN_FLIGHT) if options == "bounded" else (),
             "drop": (scenario,) if options == "per instance" else (),
             "let go and drop": (hit, miss, clear) if options == "per instance" else (),
         }[action]
@@ -858,7 +867,7 @@ def play(
 
 def half_run_for(*actions: str) -> Optional[int]:
     """For whom the caller waits that an action is to let go of."""
-    if "let go" in actions or "let go and drop" in actions:
+    if {"let go", "let go and drop", "cancel"}.intersection(actions):
         return 1
     return 4 if "let go of another" in actions else None
 

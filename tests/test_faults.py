@@ -287,19 +287,26 @@ def test_a_function_that_goes_with_its_loop() -> None:
     gc.collect()
 
 
-async def test_an_exception_that_cannot_be_set_at() -> None:
-    @dataclasses.dataclass(frozen=True)
-    class NotFoundError(Exception):
-        name: str
+@dataclasses.dataclass(frozen=True)
+class FrozenError(Exception):
+    name: str
 
+
+class AsItIsError(Exception):
+    def with_traceback(self, traceback: Any) -> "AsItIsError":
+        raise TypeError("to be left as it is")
+
+
+@pytest.mark.parametrize("kind", [FrozenError, AsItIsError])
+async def test_an_exception_that_cannot_be_set_at(kind: Any) -> None:
     @alru_cache
     async def find(name: str) -> None:
         await asyncio.sleep(0)
-        raise NotFoundError(name)
+        raise kind(name)
 
     callers = [asyncio.ensure_future(find("x")) for _ in range(2)]
     outcomes = await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 5)
-    assert outcomes == [NotFoundError("x")] * 2
+    assert [repr(outcome) for outcome in outcomes] == [repr(kind("x"))] * 2
     assert find.cache_info() == (1, 1, 128, 0)
     await asyncio.wait_for(find.cache_close(wait=True), 5)
 
@@ -360,6 +367,61 @@ async def test_a_key_that_raises_amid_a_step(
     assert number.cache_info().currsize == info.currsize - 1
     assert number.cache_parameters()["tasks"] == 0
     number.cache_clear()  # and its timer with it, where there are no reference counts
+
+
+async def test_a_key_that_raises_as_its_caller_leaves() -> None:
+    """That takes no cancellation away; the other callers go on."""
+    gate = asyncio.Event()
+    logged: List[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: logged.append(context))
+
+    @alru_cache
+    async def number(key: Key) -> int:
+        await gate.wait()
+        return key.number
+
+    stays, leaves = (asyncio.ensure_future(number(Key(one))) for one in (1, 2))
+    await turns()
+    Key.comparisons, Key.at_last = 1, int
+    leaves.cancel()
+    await asyncio.wait([leaves])
+    assert leaves.cancelled()
+    assert [type(context["exception"]) for context in logged] == [ZeroDivisionError]
+    assert "number" in logged[0]["message"]
+    await turns()
+    assert number.cache_parameters()["tasks"] == 1
+    gate.set()
+    assert await stays == 1
+    assert number.cache_info() == (0, 0, 128, 0)
+    assert await number(Key(2)) == 2
+    assert await number(Key(2)) == 2
+    number.cache_clear()
+
+
+async def test_a_key_that_raises_as_its_call_fails() -> None:
+    """The callers get the failure, and the entry is gone."""
+
+    gates = {1: asyncio.Event(), 2: asyncio.Event()}
+
+    @alru_cache(key=Key)
+    async def fail(number: int) -> None:
+        await gates[number].wait()
+        Key.comparisons, Key.at_last = 1, int
+        raise ValueError(number)
+
+    first, *others = (asyncio.ensure_future(fail(number)) for number in (1, 2, 2))
+    await turns()
+    gates[2].set()
+    await asyncio.wait(others)
+    assert [type(other.exception()) for other in others] == [ValueError] * 2
+    assert Key.comparisons == 0
+    assert fail.cache_info() == (0, 0, 128, 0)
+    assert not fail.cache_contains(2)
+    gates[1].set()
+    await asyncio.wait([first])
+    assert isinstance(first.exception(), ValueError)
+    Key.comparisons = 0
 
 
 class Instance:

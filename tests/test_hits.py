@@ -462,7 +462,9 @@ async def test_what_expires_is_released(cached: Decorate) -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-async def test_a_failed_call_keeps_nothing_alive(cached: Decorate, shared: bool) -> None:
+async def test_a_failed_call_keeps_nothing_alive(
+    cached: Decorate, shared: bool, no_collector: None
+) -> None:
     async def fail(thing: Thing) -> None:
         await asyncio.sleep(0)
         raise ValueError(thing)
@@ -472,16 +474,66 @@ async def test_a_failed_call_keeps_nothing_alive(cached: Decorate, shared: bool)
     reference = weakref.ref(thing)
     callers = [asyncio.ensure_future(function(thing)) for _ in range(1 + shared)]
     del thing
-    gc.disable()
-    try:
-        await asyncio.wait(callers)
-        assert all(isinstance(caller.exception(), ValueError) for caller in callers)
-        del callers
-        await turns()
-        collect()
-        assert reference() is None  # by reference counts alone: there is no cycle
-    finally:
-        gc.enable()
+    await asyncio.wait(callers)
+    assert all(isinstance(caller.exception(), ValueError) for caller in callers)
+    del callers
+    await turns()
+    collect()
+    assert reference() is None
+
+
+async def test_nor_does_one_whose_caller_is_let_go_without_it(
+    cached: Decorate, no_collector: None
+) -> None:
+    """Though the caller was begun by a task that keeps it."""
+
+    async def fail(thing: Thing) -> None:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    function = cached(fail)
+
+    async def begin(thing: Thing) -> Any:
+        caller = function(thing)
+        caller.send(None)
+        return caller
+
+    thing = Thing()
+    reference = weakref.ref(thing)
+    loop = asyncio.get_running_loop()
+    logged: List[Any] = []
+    loop.set_exception_handler(lambda _, context: logged.append(context["exception"]))
+    caller = await asyncio.ensure_future(begin(thing))
+    await turns()
+    assert function.cache_parameters()["tasks"] == 0
+    del thing, caller
+    collect()
+    assert [type(failure) for failure in logged] == [ValueError]
+    logged.clear()
+    assert reference() is None
+
+
+def test_nor_one_whose_loop_is_closed_before_its_callers_are_told(no_collector: None) -> None:
+    @alru_cache
+    async def fail(thing: Thing) -> None:
+        await asyncio.sleep(0)
+        loop.stop()
+        raise ValueError
+
+    async def call(thing: Thing) -> None:
+        await fail(thing)
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _, context: None)
+    thing = Thing()
+    reference = weakref.ref(thing)
+    callers = [loop.create_task(call(thing)) for _ in range(2)]
+    loop.run_forever()
+    assert not any(caller.done() for caller in callers)
+    loop.close()
+    del thing, callers
+    collect()
+    assert reference() is None
 
 
 async def test_callers_context_is_not_kept_by_a_timer(cached: Decorate) -> None:
@@ -640,6 +692,37 @@ async def test_who_waits_for_another_key_of_the_same_function_is_no_circle(
 
     again: Any = cached(tree)
     assert await asyncio.gather(*[again(x) for x in (0, 1, 2, 3)]) == [35, 22, 13, 9]
+
+
+@pytest.mark.parametrize("due", [False, True])
+async def test_an_eager_task_that_ends_the_program_counts_as_any(
+    cached: Decorate, due: bool
+) -> None:
+    """As the function has been run. Nothing else may be known of it."""
+
+    def at_once(loop: asyncio.AbstractEventLoop, coroutine: Any, **_: Any) -> Any:
+        coroutine.send(None)
+
+    async def work(x: int) -> int:
+        if fails:
+            raise SystemExit(x)
+        return x
+
+    options = {"ttl": 1000, "refresh": 0} if due else {}
+    function = cached(work, **options)
+    fails = False
+    if due:
+        await function(1)
+    fails = True
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(at_once)
+    try:
+        with pytest.raises(SystemExit):
+            await function(1)
+    finally:
+        loop.set_task_factory(None)
+    assert function.cache_info() == (int(due), 1, 128, int(due))
+    assert function.cache_parameters()["tasks"] == 0
 
 
 async def test_a_task_that_cannot_be_made_leaves_nothing(cached: Decorate) -> None:

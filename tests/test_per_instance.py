@@ -11,7 +11,7 @@ import sys
 import threading
 import warnings
 import weakref
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import pytest
 
@@ -47,14 +47,6 @@ class Client:
     async def expiring(self, x: Any) -> Any:
         self.calls.append(x)
         return self.name, x
-
-
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def added(instance: Any) -> List[str]:
