@@ -1,6 +1,7 @@
 """Contract 7: expiry."""
 
 import asyncio
+import gc
 import random
 import time
 from typing import Any, List
@@ -10,7 +11,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import Decorate, Source, clock_loop, identity, timers, turns
+from .helpers import ClockLoop, Decorate, Source, clock_loop, identity, on_clock, timers, turns
 
 
 async def now() -> float:
@@ -335,6 +336,30 @@ async def test_one_that_cannot_be_compared_does_not_hold_up_the_others(
         await turns()
         source.works[-1].set_result("y")
         assert await caller == await function(x) == "y"
+
+
+@on_clock
+async def test_what_is_dropped_does_not_pile_up_though_much_has_expired(
+    clock: ClockLoop, timed: Decorate
+) -> None:
+    """What was to expire next has been dropped, each time that something expires."""
+    function = timed(identity, ttl=lambda seconds: seconds)
+    for x in range(1000, 1010):
+        await function(x)
+    for _ in range(200):
+        await function(1)
+        await function(2)
+        assert function.cache_invalidate(2)
+        clock.now += 1
+        await turns(2)
+        assert function.cache_info().currsize == 10
+    gc.collect()
+    before = len(gc.get_objects())
+    for x in range(2000, 2100):
+        await function(x)
+        assert function.cache_invalidate(x)
+    gc.collect()
+    assert len(gc.get_objects()) < before + 50
 
 
 def test_uvloop() -> None:
