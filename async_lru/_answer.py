@@ -32,11 +32,11 @@ def answer(
         if call is not None:
             if caller is not None:
                 call.refuse_circle(caller)
-                caller.awaits = ref(call)
             cache.hit(key)
+            if caller is not None:
+                caller.awaits = ref(call)
             call.waiters[waiter] = here
-            if None in call.waiters:
-                call.waiters.pop(None, None)  # a refresh becomes an ordinary call
+            call.waiters.pop(None, None)  # a refresh becomes an ordinary call
         else:
             state: State = cache.owner()
             loop = get_running_loop()
@@ -84,7 +84,11 @@ def _refreshed(
         awaitable = state.function(*args, **kwargs)
         waiter: "Future[Any]" = Future()
         call = new_call(state, cache, entry, {None: None, waiter: None}, awaitable)
-        cache.hit(entry.key)
+        try:
+            cache.hit(entry.key)
+        except BaseException:  # of a key
+            call.close()
+            raise
         try:
             call.start(loop, by_factory)
         except BaseException:

@@ -109,9 +109,9 @@ class Cache:
     # In the loop's thread, or with the token where no thread runs the loop.
 
     def hit(self, key: Hashable) -> None:
-        self.hits += 1
         if self.bounded:
             self.touch(key)
+        self.hits += 1
 
     def insert(self, entry: Entry) -> None:
         """Put a new entry under its key. What it evicts is let go when it stands."""

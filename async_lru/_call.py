@@ -175,16 +175,17 @@ class Call(_AnyIslice, InFlight):
 
         They are its waiters until each has received it, or has left.
         """
-        traceback = failure.__traceback__
+        # An exception may have attributes of its own making, or refuse to have any set.
+        kind = type(failure)
+        traceback = _traceback_of(failure)
         while traceback is not None and _is_ours(traceback):
             traceback = traceback.tb_next
-        # An exception may refuse to have it set, in one way or another.
         BaseException.with_traceback(failure, traceback)
         self.failure = None if task is None else (task, traceback)
         # With no line of the function in it, it is not the function's: the call is closed.
-        closed = isinstance(failure, GeneratorExit) and traceback is None
-        cancelled = closed or isinstance(failure, asyncio.CancelledError)
-        if isinstance(failure, (KeyboardInterrupt, SystemExit)) and task is not None:
+        closed = issubclass(kind, GeneratorExit) and traceback is None
+        cancelled = closed or issubclass(kind, asyncio.CancelledError)
+        if issubclass(kind, (KeyboardInterrupt, SystemExit)) and task is not None:
             _retrieve(task)  # it leaves the loop by itself, and is no news
         # Without their tasks: one may keep its caller's coroutine, which keeps this call.
         self.waiters = dict.fromkeys(waiters)
@@ -226,6 +227,7 @@ class Call(_AnyIslice, InFlight):
             self.close()
             entry.call = None
             state.running.pop(self, None)
+            self.waiters = NOBODY  # the exception keeps this frame, and a caller's task that
             raise
         # It is destroyed in flight only if its loop is closed too early. asyncio complains of
         # that for the caller's task, which is the user's.
@@ -247,9 +249,11 @@ class Call(_AnyIslice, InFlight):
             return
         _wrapped.pop(ref(task), None)
         if self.entry.call is self:  # cancelled before the first step, or out of stack
-            self.close()
-            error = None if task.cancelled() else task.exception()
-            self.end(None, error or asyncio.CancelledError())
+            try:
+                self.close()  # which the function may refuse
+            finally:
+                error = None if task.cancelled() else task.exception()
+                self.end(None, error or asyncio.CancelledError())
 
     def cancel(self) -> None:
         loop = self.state.loop()
@@ -269,18 +273,13 @@ class Call(_AnyIslice, InFlight):
         if failure is not None and waiter.done() and not waiter.cancelled():
             received = waiter.exception()
             # A task that is to raise GeneratorExit closes what it awaits, with one of its own.
-            if received is error or isinstance(received, GeneratorExit):
+            if received is error or issubclass(type(received), GeneratorExit):
                 task, traceback = failure
                 _retrieve(task)
                 # Through the function's lines, and not through those of its other callers.
                 return BaseException.with_traceback(error, traceback)
-        if not isinstance(error, GeneratorExit):  # which may come from anywhere
-            try:
-                self.state.apply()
-            except Exception as of_key:  # noqa: BLE001  # nor is a cancellation lost
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": f"A key of {self.state.name} raised", "exception": of_key}
-                )
+        if not issubclass(type(error), GeneratorExit):  # which may come from anywhere
+            self.state.apply()
         return error
 
     def leave(self, waiter: "Future[Any]") -> None:
@@ -370,7 +369,7 @@ def _steps(entry: Entry) -> Generator[Any, Any, Any]:
     else:
         call.end(value, None)
         return value
-    if isinstance(failure, StopIteration):  # of a key; no future takes it
+    if issubclass(type(failure), StopIteration):  # of a key; no future takes it
         failure = RuntimeError("a key raised StopIteration")
     try:
         call.end(None, failure)
@@ -400,6 +399,9 @@ def call_of(task: "Optional[asyncio.Task[Any]]") -> Optional[Call]:
     reference = _wrapped.get(ref(task)) if _wrapped else None
     return None if reference is None else reference()
 
+
+# Whatever an exception makes of its attributes.
+_traceback_of = vars(BaseException)["__traceback__"].__get__
 
 # The calls that a task factory has wrapped in a coroutine of its own, by task.
 _wrapped: "Dict[ref[asyncio.Task[Any]], ref[Call]]" = {}

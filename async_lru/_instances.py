@@ -115,9 +115,9 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
                 raise call.failed(waiter, error)  # noqa: B904
             finally:
                 del waiter, call
-        cache.hits += 1
         if cache.bounded:
             cache.touch(key)
+        cache.hits += 1
         return value  # type: ignore[no-any-return]
 
     def __key__(self, instance: Any, args: Any, kwargs: Any) -> Hashable:

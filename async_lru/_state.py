@@ -110,9 +110,9 @@ class State:
             return False
         try:
             return cache.lookup(entry.key) is entry
-        except BaseException:
-            cache.give_up()
-            raise
+        except BaseException as error:  # noqa: BLE001
+            self.give_up(cache, error)
+            return False
 
     # From anywhere.
 
@@ -182,9 +182,9 @@ class State:
             try:
                 cache.remove_invalidated()
                 self.cancel_abandoned(cache)
-            except BaseException:  # noqa: PERF203  # of a key that cannot be compared
-                self.clear()
-                raise
+            except BaseException as error:  # noqa: BLE001, PERF203
+                self.give_up(cache, error)
+                cache.invalidated.clear()
             finally:
                 cache.return_token()
 
@@ -192,8 +192,21 @@ class State:
         for call in list(self.abandoned):
             self.abandoned.pop(call, None)
             if not call.waiters:  # else it has been joined meanwhile
-                cache.remove(call.entry)
                 call.cancel()
+                cache.remove(call.entry)
+
+    def give_up(self, cache: Cache, error: BaseException) -> None:
+        """Have the cache cleared, as a key has raised amid a step.
+
+        Who has only come by is not told, be it a call of another key or a cancelled caller.
+        """
+        cache.give_up()
+        loop = self.loop()
+        if loop is None or not isinstance(error, Exception):
+            raise error
+        loop.call_exception_handler(
+            {"message": f"a key of {self.name} cannot be compared", "exception": error}
+        )
 
 
 def _apply(reference: "ref[State]") -> None:

@@ -102,9 +102,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
                 raise call.failed(waiter, error)  # noqa: B904
             finally:
                 del waiter, call  # the exception keeps this frame
-        cache.hits += 1
         if cache.bounded:
             cache.touch(key)
+        cache.hits += 1
         return value  # type: ignore[no-any-return]
 
     def cache_info(self) -> functools._CacheInfo:

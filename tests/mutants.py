@@ -37,7 +37,8 @@ LAST = ["test_regressions.py", "test_threads.py", "test_model.py", "test_interfe
 LEFT_OUT = ["test_soak.py", "test_examples.py", *LAST]
 FILES = sorted(path.name for path in (ROOT / "tests").glob("test_*.py"))
 TESTS = (
-    f"{sys.executable} -m pytest -x -q -p no:randomly --failed-first --timeout 10 "
+    f"{sys.executable} -m pytest -x -q -p no:randomly --failed-first "
+    "--timeout 40 --timeout-method thread "  # which ends the process, whatever holds it
     + " ".join(f"tests/{name}" for name in FILES if name not in LEFT_OUT)
     + " README.rst docs "
     + " ".join(f"tests/{name}" for name in LAST)

@@ -527,3 +527,32 @@ async def test_a_factory_that_gives_up_its_coroutine(source: Source, cached: Dec
     assert caller.cancelled()
     assert not function.cache_contains(1)
     assert function.cache_parameters()["tasks"] == 0
+
+
+async def test_a_factory_that_gives_up_what_refuses_to_end(cached: Decorate) -> None:
+    """The callers are told nevertheless, and the loop's exception handler."""
+    told: List[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(0)
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        async def give_up() -> None:
+            coroutine.send(None)
+
+        return asyncio.Task(give_up(), loop=loop, **options)
+
+    function = cached(work)
+    callers = [asyncio.ensure_future(function()) for _ in range(2)]
+    loop.set_task_factory(factory)
+    await asyncio.sleep(0)
+    loop.set_task_factory(None)
+    await turns()
+    assert [caller.cancelled() for caller in callers] == [True, True]
+    assert function.cache_parameters()["tasks"] == 0
+    assert [str(error) for error in told] == ["coroutine ignored GeneratorExit"]

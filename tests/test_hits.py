@@ -725,19 +725,27 @@ async def test_an_eager_task_that_ends_the_program_counts_as_any(
     assert function.cache_parameters()["tasks"] == 0
 
 
-async def test_a_task_that_cannot_be_made_leaves_nothing(cached: Decorate) -> None:
+async def test_a_task_that_cannot_be_made_leaves_nothing(
+    cached: Decorate, no_collector: None
+) -> None:
     function = cached(identity)
     loop = asyncio.get_running_loop()
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise OSError("no more tasks")
 
+    caller = asyncio.ensure_future(function(1))
+    reference = weakref.ref(caller)
     loop.set_task_factory(refuse)
     try:
-        with pytest.raises(OSError, match="no more tasks"):
-            await function(1)
+        await asyncio.wait([caller])
     finally:
         loop.set_task_factory(None)
+    with pytest.raises(OSError, match="no more tasks"):
+        caller.result()
+    del caller
+    collect()
+    assert reference() is None
     assert function.cache_info() == (0, 0, 128, 0)
     assert function.cache_parameters()["tasks"] == 0
     assert await function(1) == 1
