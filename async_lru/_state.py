@@ -109,10 +109,11 @@ class State:
         if recorded and self.settled() is not cache:
             return False
         try:
-            return cache.lookup(entry.key) is entry
+            held = cache.lookup(entry.key) is entry
         except BaseException as error:  # noqa: BLE001
             self.give_up(cache, error)
-            return False
+            held = False
+        return held
 
     # From anywhere.
 
