@@ -40,14 +40,21 @@ class Key:
         return isinstance(other, Key) and self.number == other.number
 
 
+def raises_at(comparison: int, at_last: Any = int) -> None:
+    Key.comparisons, Key.at_last = comparison, at_last
+
+
+def no_more() -> None:
+    """The comparison has raised, or has not been reached."""
+    Key.comparisons = 0
+
+
 @NOT_FREE_THREADED
 @pytest.mark.parametrize("ttl", [None, 1000, lambda _: 1000])
 @pytest.mark.parametrize("ending", ["result", "failure"])
 @pytest.mark.parametrize("during", range(1, 20))
 @pytest.mark.parametrize("clears", [False, True])
 async def test_it_keeps_serving(ttl: Any, ending: str, during: int, clears: bool) -> None:
-    Key.comparisons = 0
-
     @alru_cache(maxsize=2, ttl=ttl)
     async def number(key: Key) -> int:
         await asyncio.sleep(0)
@@ -57,11 +64,10 @@ async def test_it_keeps_serving(ttl: Any, ending: str, during: int, clears: bool
 
     for one in 1, 2, 1:
         await number(Key(one))
-    Key.comparisons = during
-    Key.at_last = number.cache_clear if clears else int
+    raises_at(during, number.cache_clear if clears else int)
     with contextlib.suppress(ZeroDivisionError, ValueError):
         await number(Key(3))
-    Key.comparisons, Key.at_last = 0, None
+    no_more()
     for _ in range(2):
         for one in 4, 2, 1, 2:
             assert await number(Key(one)) == one
@@ -76,15 +82,6 @@ async def test_it_keeps_serving(ttl: Any, ending: str, during: int, clears: bool
 
 async def number_of(key: Key) -> int:
     return key.number
-
-
-def raises_at(comparison: int, at_last: Any = int) -> None:
-    Key.comparisons, Key.at_last = comparison, at_last
-
-
-def no_more() -> None:
-    """The comparison has raised, or has not been reached."""
-    Key.comparisons = 0
 
 
 @pytest.fixture

@@ -518,7 +518,7 @@ async def test_a_call_that_goes_on_keeps_nothing_of_what_it_awaited(how: str) ->
 
 
 @pytest.mark.skipif(PYPY, reason="there are no reference counts")
-async def test_a_refresh_that_says_zero_leaves_no_cycle() -> None:
+async def test_a_refresh_that_says_zero_leaves_no_cycle(no_collector: None) -> None:
     lifetimes = [1000.0, 1000.0, 0.0]
 
     class Client:
@@ -531,14 +531,10 @@ async def test_a_refresh_that_says_zero_leaves_no_cycle() -> None:
     await client.get("goes")
     await client.get("goes")  # which begins a refresh
     await turns()
-    gc.disable()
-    try:
-        del client
-        await turns()
-        collect()
-        assert reference() is None
-    finally:
-        gc.enable()
+    del client
+    await turns()
+    collect()
+    assert reference() is None
 
 
 async def test_a_key_that_raises_stop_iteration() -> None:
@@ -567,25 +563,23 @@ async def test_a_key_that_raises_stop_iteration() -> None:
 
 
 @pytest.mark.skipif(PYPY, reason="there are no reference counts")
-async def test_a_call_abandoned_before_its_first_step_leaves_no_cycle() -> None:
+async def test_a_call_abandoned_before_its_first_step_leaves_no_cycle(
+    no_collector: None,
+) -> None:
     async def work(thing: Thing) -> None:
         await asyncio.Event().wait()
 
     function: Any = alru_cache(work)
     thing = Thing()
     reference = weakref.ref(thing)
-    gc.disable()
-    try:
-        call = function(thing)
-        del thing
-        call.send(None)
-        call.close()
-        del call
-        await turns()
-        collect()
-        assert reference() is None
-    finally:
-        gc.enable()
+    call = function(thing)
+    del thing
+    call.send(None)
+    call.close()
+    del call
+    await turns()
+    collect()
+    assert reference() is None
 
 
 async def test_close_cancels_once() -> None:

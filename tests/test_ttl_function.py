@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import fractions
 import functools
-import gc
 import math
 import random
 import threading
@@ -249,20 +248,17 @@ async def test_not_at_all(
 
 
 @on_clock
-async def test_what_is_not_kept_is_released(clock: ClockLoop, timed: Decorate) -> None:
+async def test_what_is_not_kept_is_released(
+    clock: ClockLoop, timed: Decorate, no_collector: None
+) -> None:
     async def thing() -> Thing:
         return Thing()
 
     function = timed(thing, ttl=lambda _: 0)
-    gc.collect()
-    gc.disable()
-    try:
-        gone = weakref.ref(await function())
-        await turns()
-        collect()
-        assert gone() is None
-    finally:
-        gc.enable()
+    gone = weakref.ref(await function())
+    await turns()
+    collect()
+    assert gone() is None
 
 
 @on_clock
