@@ -44,6 +44,11 @@ def raises_at(comparison: int, at_last: Any = int) -> None:
     Key.comparisons, Key.at_last = comparison, at_last
 
 
+def again() -> None:
+    """At last: from here on, each comparison raises."""
+    raises_at(1, again)
+
+
 def no_more() -> None:
     """The comparison has raised, or has not been reached."""
     Key.comparisons = 0
@@ -184,7 +189,10 @@ async def test_as_the_callers_of_a_cleared_cache_leave(
 
 @NOT_FREE_THREADED
 @pytest.mark.parametrize("due", [False, True])
-async def test_as_another_calls(told: List[str], cached: Decorate, due: bool) -> None:
+@pytest.mark.parametrize("at_last", [int, again])
+async def test_as_another_calls(
+    told: List[str], cached: Decorate, due: bool, at_last: Any
+) -> None:
     """Who has only come by gets a result, and so do those who wait for another."""
     gate = asyncio.Event()
 
@@ -197,16 +205,17 @@ async def test_as_another_calls(told: List[str], cached: Decorate, due: bool) ->
     for number in 1, 2:
         await function(Key(number))
     function.cache_invalidate(Key(2))
-    raises_at(1)
+    raises_at(1, at_last)
     assert await function(5) == 5
     assert len(told) == 1
+    no_more()
     for number in 1, 2:
         await function(Key(number))
     caller = asyncio.ensure_future(function(6))
     await turns()
     gate.set()
     function.cache_invalidate(Key(2))
-    raises_at(1)
+    raises_at(1, at_last)
     assert await caller == 6
     assert len(told) == 2
 
