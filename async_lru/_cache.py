@@ -1,112 +1,170 @@
-"""One event loop's mapping of keys to results: recency, invalidations, expiry."""
+"""One event loop's results by key: which is the least recently used, which expires next.
 
+Only the loop's own thread changes a cache, and only between two steps. Everything else that has
+something to say, be it a thread, a signal handler or a finalizer, leaves a record in
+``invalidated``. The loop's thread applies the records before it looks anything up again.
+"""
+
+import asyncio
+import contextlib
 import math
+import sys
 from collections import OrderedDict
-from time import monotonic
-from typing import Any, Callable, Dict, Hashable, Optional
+from contextvars import Context
+from functools import partial
+from heapq import heapify, heappop, heappush
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, Callable, Dict, Hashable, List, Optional
 from weakref import ref
 
-from ._entry import EXPIRED, MISSING, Entry, InFlight
-from ._expiry import Expiry
-from ._loop import LoopRef
-from ._options import Lifetime
+# A moment that is past.
+EXPIRED = -math.inf
+# For how many seconds, and how many entries at least, expired entries are removed at a time.
+_SLICE, _AT_LEAST = 0.003, 64
+
+
+class Entry:
+    """What a cache holds for a call in flight, or for a result that expires.
+
+    An entry is *in flight* while its first call runs. Then it is *fresh* before ``fresh_until``,
+    *due* for a refresh until ``expires_at``, and *expired* from then on. A result that never
+    expires is held bare, without an entry.
+    """
+
+    __slots__ = ("call", "expires_at", "fresh_until", "key", "timer_at", "value")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.value: Any = None
+        # By time.monotonic().
+        self.fresh_until = EXPIRED
+        self.expires_at = EXPIRED
+        # By the loop's clock: when the timer removes it. EXPIRED if it is not in the queue.
+        self.timer_at = EXPIRED
+        # The call in flight: the first one, or a refresh.
+        self.call: Any = None
+
+    def state(self) -> str:
+        now = monotonic()
+        if now < self.fresh_until:
+            return "fresh"
+        if now < self.expires_at:
+            return "due"
+        return "expired" if self.call is None else "in flight"
+
+    def __lt__(self, other: "Entry") -> bool:
+        return self.timer_at < other.timer_at
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.key!r}, {self.state()}>"
+
+
+# What a look-up finds where there is nothing.
+MISSING = Entry(None)
+
+
+def _nothing() -> None:
+    """Stand for a weak reference to nothing."""
 
 
 class Cache:
-    """Results by key, and what is recorded against them.
-
-    A step that changes the mapping is taken in the loop's thread. Whoever else would change
-    it leaves a record; who applies the records holds the token, for which nobody waits.
-    """
+    """The mapping of one event loop, with its timer."""
 
     __slots__ = (
         "__weakref__",
-        "abandoned",
+        "applying",
         "bounded",
-        "cleared",
+        "discarded",
+        "due",
         "entries",
-        "expiry",
         "hits",
         "invalidated",
         "lookup",
+        "loop",
         "maxsize",
         "misses",
-        "owner",
-        "reference",
-        "token",
+        "queue",
+        "stopped",
         "touch",
+        "watch",
+        "woken",
     )
 
     def __init__(
         self,
-        owner: Callable[[], Any],
-        loop: LoopRef,
+        loop: Callable[[], "Optional[asyncio.AbstractEventLoop]"],
         maxsize: Optional[int],
-        abandoned: Dict[InFlight, None],
     ) -> None:
-        # The state that it is part of, weakly.
-        self.owner = owner
+        # Weakly: a cache keeps no loop alive.
+        self.loop = loop
         self.maxsize = math.inf if maxsize is None else maxsize
         self.bounded = maxsize is not None
-        # By key, the least recently used first: an entry, or the bare result.
+        # By key, the least recently used first: an entry, or a bare result.
         self.entries: "OrderedDict[Hashable, Any]" = OrderedDict()
         # What a hit calls, with the attribute look-ups done.
         self.lookup = self.entries.get
         self.touch = self.entries.move_to_end
-        # Set once it is out of service for good.
-        self.cleared = False
         self.hits = 0
         self.misses = 0
-        # The records: keys that are to be removed, with a mark of who was the first to say so,
+        # The records: keys whose entries are to be removed, and those being removed.
         self.invalidated: Dict[Hashable, object] = {}
-        # and calls that nobody waits for. (Of the loop: it outlives a clear.)
-        self.abandoned = abandoned
-        self.token = [object()]
-        self.reference = ref(self)
-        self.expiry = Expiry(loop, self.reference)
+        self.applying: Dict[Hashable, object] = {}
+        # True from when the loop is told of records until it applies them.
+        self.woken = False
+        # A heap of the entries that expire. An entry that is removed before its time stays in
+        # it, marked by timer_at, until it is the first or half of the queue is like it.
+        self.queue: List[Entry] = []
+        self.discarded = 0
+        # The timer for the first of the queue, weakly, and the moment that it is set for.
+        self.watch: Callable[[], Optional[Watch]] = _nothing
+        self.due = EXPIRED
+        # True once no timer may be set any more.
+        self.stopped = False
 
     # From anywhere.
 
-    def __len__(self) -> int:
-        while True:
-            size, recorded = len(self.entries), list(self.invalidated)
-            left = size - sum(key in self.entries for key in recorded)
-            # A record is deleted after its entry is removed: unchanged means consistent.
-            if len(self.entries) == size and len(self.invalidated) == len(recorded):
-                return left
-
     def __contains__(self, key: Hashable) -> bool:
-        if key in self.invalidated:
+        if key in self.invalidated or key in self.applying:
             return False
         found = self.lookup(key, MISSING)
-        if type(found) is not Entry or monotonic() < found.until:
-            return True
-        call = found.call
-        return call is not None and bool(call.waiters)
+        return (
+            type(found) is not Entry or found.call is not None or monotonic() < found.expires_at
+        )
+
+    def __len__(self) -> int:
+        # A key is recorded only if it has an entry; applying deletes the entry first.
+        half_applied = sum(key in self.entries for key in list(self.applying))
+        return max(len(self.entries) - len(self.invalidated) - half_applied, 0)
 
     def invalidate(self, key: Hashable) -> bool:
         """Record that the key's entry is to be removed; True if there is one."""
-        mark = object()
-        return key in self and self.invalidated.setdefault(key, mark) is mark
-
-    # With the token.
-
-    def take_token(self) -> bool:
-        try:
-            self.token.pop()
-        except IndexError:
+        if key not in self:
             return False
-        return True
+        mark = object()
+        while True:
+            records = self.invalidated
+            first = records.setdefault(key, mark) is mark
+            # The loop's thread may have begun to apply them before it could see this one.
+            if records is self.invalidated:
+                break
+        loop = self.loop()
+        if loop is not None and not self.woken:
+            self.woken = True
+            run_in(loop, partial(_wake, ref(self)))
+        return first
 
-    def return_token(self) -> None:
-        self.token.append(object())
+    # In the loop's thread.
 
-    def remove_invalidated(self) -> None:
-        for key in list(self.invalidated):
-            self.release(self.entries.pop(key, None))
-            del self.invalidated[key]
-
-    # In the loop's thread, or with the token where no thread runs the loop.
+    def apply(self) -> None:
+        """Remove what is recorded."""
+        while self.invalidated:
+            # A new dict each time: one that was large once stays slow to list.
+            self.applying = self.invalidated
+            self.invalidated = {}
+            for key in list(self.applying):
+                self.release(self.entries.pop(key, None))
+                # The record goes last, so that the entry is not seen again.
+                del self.applying[key]
 
     def hit(self, key: Hashable) -> None:
         if self.bounded:
@@ -114,90 +172,168 @@ class Cache:
         self.hits += 1
 
     def insert(self, entry: Entry) -> None:
-        """Put a new entry under its key. What it evicts is let go when it stands."""
-        try:
-            if len(self.entries) < self.maxsize:
-                self.entries[entry.key] = entry
-                return
+        """Put a call in flight under its key."""
+        if len(self.entries) < self.maxsize:
+            self.entries[entry.key] = entry
+        elif self.maxsize:
+            # Keep a reference to what is evicted until the new entry stands: its finalizer may
+            # look at the cache.
             _key, evicted = self.entries.popitem(last=False)
             self.entries[entry.key] = entry
-        except BaseException:
-            self.give_up()
-            raise
-        if type(evicted) is Entry:
             self.release(evicted)
 
-    def put(self, key: Hashable, value: Any) -> None:
-        """Put a result, or an entry that has it, in the place of an entry."""
-        try:
-            self.entries[key] = value
-        except BaseException:
-            self.give_up()
-            raise
-
-    def give_up(self) -> None:
-        """Be cleared: a key has raised amid a step, and half of it may have been taken."""
-        if not self.cleared:
-            self.owner().clear()
-
-    def store(self, entry: Entry, value: Any, lifetime: Optional[Lifetime]) -> None:
-        """Put a result in the place of its entry, which is there. No lifetime: remove that."""
-        if lifetime is None:
-            self.remove(entry)
+    def store(self, entry: Entry, value: Any, fresh_until: float, expires_at: float) -> None:
+        """Put a result in the place of its entry, which is there."""
+        if fresh_until == math.inf:
+            self.entries[entry.key] = value
+            self.release(entry)
             return
-        deadline, until = lifetime
-        if deadline == math.inf:
-            self.put(entry.key, value)
-            return
-        settled = entry
-        if entry.until != EXPIRED:  # a refresh: an entry that is queued does not change
-            settled = Entry(entry.key, value, deadline, until)
-            self.put(entry.key, settled)
-        else:
-            entry.value, entry.deadline, entry.until = value, deadline, until
-        if until < math.inf:
-            self.expiry.add(settled)
-        if settled is not entry:
-            self.empty(entry)
+        if entry.expires_at != EXPIRED:
+            # A refresh: the entry in the queue stays as it is, so that the heap stays one.
+            settled = self.entries[entry.key] = Entry(entry.key)
+            self.release(entry)
+            entry = settled
+        entry.value, entry.fresh_until, entry.expires_at = value, fresh_until, expires_at
+        loop = self.loop()
+        if expires_at < math.inf and loop is not None:
+            entry.timer_at = loop.time() + expires_at - monotonic()
+            heappush(self.queue, entry)
+            if self.queue[0] is entry:
+                self.set_timer()
 
     def remove(self, entry: Entry) -> None:
         """Remove this entry, but none that has taken its place."""
-        try:
-            if self.lookup(entry.key) is not entry:
-                return
+        if self.lookup(entry.key) is entry:
             del self.entries[entry.key]
-        except BaseException:
-            self.give_up()
-            raise
-        self.release(entry)
+            self.release(entry)
 
     def release(self, removed: Any) -> None:
-        """Let go of what has been removed. It waits for its refresh no more."""
+        """Let go of what has been removed, and of its refresh if no caller has joined it."""
         if type(removed) is not Entry:
             return
-        self.empty(removed)
-        call = removed.call
-        if call is not None and call.waiters.pop(None, call) is None and not call.waiters:
-            self.abandoned[call] = None
-
-    def empty(self, entry: Entry) -> None:
-        """Let go of an entry's result, and of its place in the queue."""
-        if EXPIRED < entry.until < math.inf:
-            self.expiry.discard(entry)
-        entry.key = entry.value = None
-        entry.deadline = EXPIRED
+        removed.key = removed.value = None
+        removed.fresh_until = removed.expires_at = EXPIRED
+        if removed.timer_at != EXPIRED:
+            removed.timer_at = EXPIRED
+            self.discarded += 1
+            if self.discarded > len(self.queue) // 2:
+                self.queue = [entry for entry in self.queue if entry.timer_at != EXPIRED]
+                heapify(self.queue)
+                self.discarded = 0
+                self.set_timer()
+        if removed.call is not None:
+            removed.call.release()
 
     def expire(self) -> None:
-        """Remove the entries whose time has come. A refresh takes its entry's place."""
-        if not self.take_token():
-            self.expiry.set_timer()
-            return
-        try:
-            for entry in iter(self.expiry.pop, None):
-                entry.deadline = entry.until = EXPIRED
-                if entry.call is None:
-                    self.remove(entry)
-                entry.value = None
-        finally:
-            self.return_token()
-            self.expiry.set_timer()
+        """Remove the entries whose time has come, for a few milliseconds.
+
+        The timer is believed: the loop may have a time of its own. A refresh in flight takes
+        the entry's place.
+        """
+        self.apply()
+        loop: Any = self.loop()
+        now = max(loop.time(), self.due)
+        stop, count = perf_counter() + _SLICE, 0
+        while self.queue and self.queue[0].timer_at <= now:
+            if count >= _AT_LEAST and perf_counter() > stop:
+                break
+            count += 1
+            entry = heappop(self.queue)
+            if entry.timer_at == EXPIRED:
+                self.discarded -= 1
+                continue
+            entry.timer_at = entry.fresh_until = entry.expires_at = EXPIRED
+            entry.value = None
+            if entry.call is None:
+                self.remove(entry)
+        self.set_timer()
+
+    def set_timer(self) -> None:
+        """Have one timer, for the first of the queue: one for each would cost half a miss."""
+        self.cancel_timer()
+        while self.queue and self.queue[0].timer_at == EXPIRED:
+            heappop(self.queue)
+            self.discarded -= 1
+        loop = self.loop()
+        if self.queue and loop is not None and not self.stopped:
+            self.due = self.queue[0].timer_at
+            watch = Watch(self, _cancel)
+            watch.loop = loop
+            # In an empty context, to keep no caller's alive.
+            watch.timer = loop.call_later(
+                max(self.due - loop.time(), 0), _fire, watch, context=Context()
+            )
+            self.watch = ref(watch)
+
+    def cancel_timer(self) -> None:
+        watch = self.watch()
+        if watch is not None and watch.timer is not None:
+            watch.timer.cancel()
+
+    def stop(self) -> None:
+        """Have no timer any more."""
+        self.stopped = True
+        self.cancel_timer()
+
+    def drop(self) -> None:
+        """Let go of everything: the cache has been cleared."""
+        self.stop()
+        for found in list(self.entries.values()):
+            if type(found) is Entry and found.call is not None:
+                found.call.release()
+
+    def __repr__(self) -> str:
+        return f"<Cache of {len(self)}, {self.hits} hits, {self.misses} misses>"
+
+
+if TYPE_CHECKING:
+    _CacheRef = ref[Cache]
+else:
+    _CacheRef = ref  # not subscriptable in 3.8
+
+
+class Watch(_CacheRef):
+    """A timer's weak reference to its cache. Nothing but the timer keeps it alive.
+
+    If the cache is freed, in whichever thread, the timer is cancelled. (A finalizer would not
+    do: the collector may have cleared the cache's own reference to the timer by then.)
+    """
+
+    __slots__ = ("__weakref__", "loop", "timer")
+
+    loop: asyncio.AbstractEventLoop
+    timer: Optional[asyncio.TimerHandle]
+
+
+def _fire(watch: Watch) -> None:
+    watch.timer = None
+    cache = watch()
+    if cache is not None:
+        cache.expire()
+
+
+def _wake(reference: "ref[Cache]") -> None:
+    cache = reference()
+    if cache is not None:
+        cache.woken = False
+        cache.apply()
+
+
+def run_in(loop: asyncio.AbstractEventLoop, step: Callable[[], object]) -> None:
+    """Take a step in a loop's own thread, with its next turn; a closed loop takes none."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(step, context=Context())
+
+
+# Bound here, as at the interpreter's exit a module's names are gone before the last object.
+def _cancel(
+    watch: Any,
+    run_in: Callable[..., None] = run_in,
+    is_finalizing: Callable[[], bool] = sys.is_finalizing,
+) -> None:
+    if watch.timer is not None and not is_finalizing():
+        run_in(watch.loop, watch.timer.cancel)
+
+
+# In the place of a cache that is out of service. It stays empty.
+EMPTY = Cache(_nothing, None)

@@ -1,428 +1,467 @@
-"""A call in flight: the coroutine of its task, who waits for it, and for whom it waits."""
+"""A call in flight: the task that runs the function, and the callers who wait for it.
+
+The task runs the function's own coroutine. A :class:`Call` is a plain object beside it. It is
+settled by whatever first sees that the task is done: the task's callback, the caller that has
+just started it, or a caller that comes in between. All of this happens in the loop's thread.
+"""
 
 import asyncio
-import collections.abc
 import contextlib
-import operator
-from asyncio import Future, current_task
-from inspect import GEN_CREATED, getgeneratorstate
-from itertools import islice
+import functools
+import os
+import sys
+from asyncio import AbstractEventLoop, Future, Task, current_task, get_running_loop
+from contextvars import copy_context
 from time import monotonic
-from types import CoroutineType, TracebackType, coroutine
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Awaitable,
-    Callable,
-    Dict,
-    Generator,
-    Iterator,
-    List,
-    Optional,
-    Tuple,
-)
+from types import CoroutineType, TracebackType
+from typing import TYPE_CHECKING, Any, Awaitable, Dict, Hashable, List, Optional
 from weakref import ref
 
-from ._cache import Cache
-from ._entry import MISSING, Entry, InFlight, Waiters
-from ._state import State
+from ._cache import EMPTY, MISSING, Cache, Entry, run_in
+from ._loops import Function, Loops
 
-# asyncio's call graph. Below 3.14 there is none, and nothing is done.
-add_to_call_graph: Any = getattr(asyncio, "future_add_to_awaited_by", operator.is_)
-_discard_from_call_graph: Any = getattr(
-    asyncio, "future_discard_from_awaited_by", operator.is_
-)
+# asyncio's call graph, from 3.14.
+_add_to_call_graph: Any = getattr(asyncio, "future_add_to_awaited_by", None)
+_discard_from_call_graph: Any = getattr(asyncio, "future_discard_from_awaited_by", None)
 
-# Of a call that has ended. It stays empty: who joins a call has found it in flight.
-NOBODY: Waiters = {}
+# How many functions may start on the stack of one another.
+_DEPTH = 8
+_PACKAGE = os.path.dirname(__file__)  # noqa: PTH120  # as code objects have it
 
 
-def _no_call() -> None:
-    """Stand for a weak reference to a call."""
-
-
-if TYPE_CHECKING:
-    _AnyIslice = islice[Any]
-else:
-    _AnyIslice = islice
-
-
-class Call(_AnyIslice, InFlight):
-    """A call in flight, and the coroutine of its task.
-
-    It passes each step to the function's own coroutine, and takes the outcome in the last:
-    so that is in the cache before anything else can run. Who looks at the task finds the
-    function's coroutine.
-
-    To a task it is an iterator, a slice of all of its steps: a step runs no Python code but
-    the function's.
-    """
+class Call:
+    """A call in flight, or one in the background: a refresh that no caller has joined."""
 
     __slots__ = (
         "__weakref__",
-        "awaits",
-        "cache",
-        "closing",
+        "background",
+        "context",
         "coroutine",
+        "depth",
         "entry",
-        "failure",
-        "state",
-        "steps",
+        "error",
+        "loop",
+        "loops",
+        "received",
+        "settled",
+        "starting",
         "task",
+        "traceback",
+        "value",
         "waiters",
+        "waits",
     )
 
-    state: State
-    steps: Any
-    coroutine: Any
-    task: "Optional[asyncio.Task[Any]]"
-    awaits: "Callable[[], Optional[Call]]"
-    closing: "Optional[Future[None]]"
-    # Until all who wait have received it: its task, and where the function failed.
-    failure: "Optional[Tuple[asyncio.Task[Any], Optional[TracebackType]]]"
+    def __init__(
+        self, loops: Loops, entry: Entry, coroutine: Any, depth: int, *, background: bool
+    ) -> None:
+        self.loops = loops
+        self.loop = get_running_loop()
+        self.entry = entry
+        # The function's own.
+        self.coroutine = coroutine
+        # None until the task has been made: an eager one takes its first step before that.
+        self.task: "Optional[Task[Any]]" = None
+        # Of the task, for a ttl function.
+        self.context: Any = None
+        # A future for each caller that waits, so that each can leave alone. After a failure,
+        # the callers that are yet to receive it.
+        self.waiters: "Dict[Future[None], None]" = {}
+        self.background = background
+        # True while the caller that starts it is yet to wait for it.
+        self.starting = not background
+        # How many eager starts are on the stack below its own.
+        self.depth = depth
+        # The call that this one waits for.
+        self.waits: Optional[Call] = None
+        # The outcome.
+        self.settled = False
+        self.value: Any = None
+        self.error: Optional[BaseException] = None
+        self.traceback: Optional[TracebackType] = None
+        # Whether a caller has received the error.
+        self.received = False
 
-    # What its task awaits.
+    def __repr__(self) -> str:
+        kind = "settled" if self.settled else "background" if self.background else "in flight"
+        name = self.loops.function.name
+        return f"<Call of {name}, {kind}, {len(self.waiters)} waiters>"
 
-    def send(self, value: Any) -> Any:
-        """The same for a task that does not iterate: in PyPy, and below Python 3.10."""
-        return self.steps.send(value)
+    # Its start and its end.
 
-    def throw(self, error: BaseException) -> Any:
-        """A step of a task that has been cancelled, which may be its first."""
+    def start(self, cache: Cache) -> None:
+        """Make the task. An eager one runs at once up to where the function suspends."""
         try:
-            if getgeneratorstate(self.steps) != GEN_CREATED:
-                return self.steps.throw(error)
-            self.close()
-            self.end(None, error)
-            raise error
+            # Before the task is made, so that an eager first step finds its own call.
+            register(self)
+            self.entry.call = self
+            if not self.background:
+                cache.insert(self.entry)
+            if self.depth < _DEPTH and not self.background and _starts_eagerly(self.loop):
+                self.task = Task(self.coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]  # pyright: ignore[reportCallIssue]
+            else:
+                self.task = self.loop.create_task(self.coroutine)
+            if self.loops.function.options.asks:
+                get_context = getattr(self.task, "get_context", copy_context)  # from 3.12
+                self.context = get_context()
+            if not self.settle():
+                self.task.add_done_callback(self.settle)
+        except BaseException as error:
+            # KeyboardInterrupt, or there is no stack for more: plain assignments first.
+            self.settled = self.received = True
+            self.cancel()
+            self.end(error)
+            raise
         finally:
-            del self, error  # the exception keeps this frame
+            # Break the reference cycle: the function's frame refers to this one.
+            del self
 
-    def close(self) -> None:
-        """Before the first step: it is not to be taken any more."""
-        self.coroutine.close()
-        self.steps.close()
-
-    def __await__(self) -> Any:
-        return _coroutine(self.steps).__await__()  # a task factory has wrapped it
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.coroutine, name)
-
-    # With islice's, which does the same, CPython takes no short way to any attribute.
-    __getattribute__ = object.__getattribute__
-
-    def is_running(self) -> bool:
-        """Whether a step of its task is being taken."""
-        loop = self.state.loop()
-        return loop is not None and current_task(loop) is self.task
-
-    def taken_by(self, task: "Optional[asyncio.Task[Any]]") -> None:
-        self.task = task
-        coroutine: Any = None if task is None else task.get_coro()
-        if task is not None and coroutine is not self:  # a task factory has wrapped it
-            _wrapped[ref(task, _forget)] = ref(self)
+    def settle(self, _: object = None) -> bool:
+        """Take the outcome if the task is done; True if the call is settled."""
+        task = self.task
+        if self.settled or task is None or not task.done():
+            return self.settled
+        try:
+            error = task.exception()
+            if error is None:
+                self.value = task.result()
+                self.store(self.value)
+        except BaseException as raised:  # noqa: BLE001  # cancelled, or by a ttl function
+            error = raised
+        try:
+            self.end(error)
+        finally:
+            # Break the reference cycle: exception, traceback, frame.
+            del error
+        return True
 
     def store(self, value: Any) -> None:
-        """Put the result into the cache, if the entry is still there."""
-        state, entry, cache = self.state, self.entry, self.cache()
-        if cache is None or cache.lookup(entry.key) is not entry:
+        """Put the result into the cache, if the entry is still under its key."""
+        entry, options = self.entry, self.loops.function.options
+        cache = self.cache()
+        if cache is None:
             return
-        recorded = cache.cleared or cache.invalidated or not self.waiters
-        if recorded and not state.holds(cache, entry):
-            return
-        options = state.options
         if options.ttl is None:
-            cache.put(entry.key, value)
+            cache.entries[entry.key] = value
             return
-        lifetime = options.lifetime(value)
-        if not options.asks or state.holds(cache, entry):  # a ttl function may do anything
-            cache.store(entry, value, lifetime)
-
-    def end(self, value: Any, failure: Optional[BaseException]) -> None:
-        """Take the outcome to all who wait, and keep nothing alive."""
-        task, waiters, state, entry = self.task, self.waiters, self.state, self.entry
-        self.task = entry.call = None
-        state.running.pop(self, None)
-        if failure is not None:
-            self.fail(failure, task, waiters)
+        if options.asks:
+            lifetime = self.context.run(options.lifetime, value)
+            # The ttl function may have cleared or invalidated.
+            cache = self.cache()
         else:
-            self.waiters = NOBODY
-            for waiter, here in list(waiters.items()):
-                _discard_from_call_graph(task, here)
-                try:
-                    if waiter is not None:
-                        waiter.set_result(value)
-                except asyncio.InvalidStateError:  # its caller has been cancelled
-                    pass
-        if state.closings:
-            wake(state)
-        if state.abandoned:
-            state.abandoned.pop(self, None)
-        # Whoever still refers to it is to keep nothing alive.
-        self.entry = MISSING
-        if failure is not None:
-            del task, waiters  # an exception of a key keeps this frame
-            self.withdraw(entry)
-
-    def fail(
-        self,
-        failure: BaseException,
-        task: "Optional[asyncio.Task[Any]]",
-        waiters: Waiters,
-    ) -> None:
-        """Take a failure to all who wait, with where the function failed.
-
-        They are its waiters until each has received it, or has left.
-        """
-        # An exception may have attributes of its own making, or refuse to have any set.
-        kind = type(failure)
-        traceback = _traceback_of(failure)
-        while traceback is not None and _is_ours(traceback):
-            traceback = traceback.tb_next
-        BaseException.with_traceback(failure, traceback)
-        self.failure = None if task is None else (task, traceback)
-        # With no line of the function in it, it is not the function's: the call is closed.
-        closed = issubclass(kind, GeneratorExit) and traceback is None
-        cancelled = closed or issubclass(kind, asyncio.CancelledError)
-        if issubclass(kind, (KeyboardInterrupt, SystemExit)) and task is not None:
-            _retrieve(task)  # it leaves the loop by itself, and is no news
-        # Without their tasks: one may keep its caller's coroutine, which keeps this call.
-        self.waiters = dict.fromkeys(waiters)
-        for waiter in list(self.waiters):
-            _discard_from_call_graph(task, waiters.get(waiter))
-            if waiter is None or waiter not in waiters:  # it has left in the line before
-                self.waiters.pop(waiter, None)
-            elif cancelled:
-                waiter.cancel()
-            else:
-                with contextlib.suppress(asyncio.InvalidStateError):
-                    waiter.set_exception(failure)  # unless its caller has been cancelled
-                waiter._log_traceback = False
-        if not self.waiters:
-            self.failure = None
-
-    def withdraw(self, entry: Entry) -> None:
-        """Remove the entry, unless what it has is good for a while: this was a refresh."""
-        state, cache = self.state, self.cache()
-        if cache is None or not state.holds(cache, entry):
+            lifetime = options.lifetime(value)
+        if cache is None:
             return
-        now, refresh = monotonic(), state.options.refresh
-        if refresh is not None and now < entry.until:
-            entry.deadline = min(now + refresh, entry.until)
+        if lifetime is None:
+            cache.remove(entry)
+        else:
+            cache.store(entry, value, *lifetime)
+
+    def end(self, error: Optional[BaseException]) -> None:
+        """Take the outcome to all callers."""
+        self.settled = True
+        self.entry.call = None
+        unregister(self)
+        # A task factory may have wrapped the coroutine in a task that never ran it.
+        with contextlib.suppress(RuntimeError, ValueError):
+            self.coroutine.close()
+        if error is not None:
+            self.traceback = _without_ours(error.__traceback__)
+            self.error = BaseException.with_traceback(error, self.traceback)
+        for waiter in list(self.waiters):
+            # The caller may have been cancelled, or the loop be closed.
+            with contextlib.suppress(asyncio.InvalidStateError, RuntimeError):
+                waiter.set_result(None)
+        if error is not None:
+            self.withdraw()
+            self.background = False
+            self.leave()
+            # Break the reference cycle: exception, traceback, frame.
+            del error
+
+    def withdraw(self) -> None:
+        """Remove the entry of a failed call. After a failed refresh, the old result stays."""
+        cache, entry, refresh = self.cache(), self.entry, self.loops.function.options.refresh
+        if cache is None:
+            return
+        now = monotonic()
+        if refresh is not None and now < entry.expires_at:
+            entry.fresh_until = min(now + refresh, entry.expires_at)
         else:
             cache.remove(entry)
 
-    # How it starts and is cancelled.
+    def cache(self) -> Optional[Cache]:
+        """The cache, if it still has the entry; all records are applied."""
+        cache = self.loops.current(self.loop)
+        if cache is None or cache.lookup(self.entry.key) is not self.entry:
+            return None
+        return cache
 
-    def start(self, loop: asyncio.AbstractEventLoop, by_factory: bool) -> None:
-        """Have a task run it. An eager one has done so, up to where it waits."""
-        state, entry = self.state, self.entry
-        entry.call = self
-        state.running[self] = None
-        try:
-            this: Any = self
-            task: Any = loop.create_task(this)
-        except BaseException:
-            self.close()
-            entry.call = None
-            state.running.pop(self, None)
-            self.waiters = NOBODY  # the exception keeps this frame, and a caller's task that
-            raise
-        # It is destroyed in flight only if its loop is closed too early. asyncio complains of
-        # that for the caller's task, which is the user's.
-        task._log_destroy_pending = False
-        if not by_factory and task.get_coro() is self:
-            self.task = task
-        else:
-            self.check(task)
-            if state.closings:  # they have found no task yet to cancel
-                wake(state)
-        if state.abandoned:  # an evicted refresh
-            state.retire()
+    def report(self) -> None:
+        """Tell asyncio of a failure that nobody has received."""
+        error = self.error
+        if self.received or not isinstance(error, Exception):
+            return  # or cancelled, or it leaves the loop by itself
+        self.received = True
+        name, kept = self.loops.function.name, self.entry.expires_at > monotonic()
+        message = f"Task exception was never retrieved: a call of {name} failed"
+        if kept:
+            message = f"a refresh of {name} failed; the old result stays until its ttl"
+        self.loop.call_exception_handler(
+            {"message": message, "exception": error, "future": self.task, "task": self.task}
+        )
 
-    def check(self, task: "asyncio.Task[Any]") -> None:
-        """See a task to its end that a factory has made, which may never run the call."""
-        if not task.done():
-            self.taken_by(task)
-            task.add_done_callback(self.check)
+    # Its callers.
+
+    def leave(self) -> None:
+        """See to a call that may have lost its last caller."""
+        if self.waiters or self.starting or self.background:
             return
-        _wrapped.pop(ref(task), None)
-        if self.entry.call is self:  # cancelled before the first step, or out of stack
-            try:
-                self.close()  # which the function may refuse
-            finally:
-                error = None if task.cancelled() else task.exception()
-                self.end(None, error or asyncio.CancelledError())
+        if self.settled:
+            self.report()
+        elif self.task is not None and not self.task.done():
+            self.cancel()
+            cache = self.cache()
+            # The next call starts afresh, even while this one still cleans up.
+            self.entry.call = None
+            if cache is not None:
+                cache.remove(self.entry)
+
+    def release(self) -> None:
+        """See to a call whose entry has been removed: nobody needs a refresh any more."""
+        if self.background:
+            self.cancel()
 
     def cancel(self) -> None:
-        loop = self.state.loop()
-        if self.task is not None and loop is not None and not loop.is_closed():
+        if self.task is not None:
             self.task.cancel()
-            return
-        self.state.running.pop(self, None)
-        if getgeneratorstate(self.steps) == GEN_CREATED:
-            self.close()  # or Python would warn that it was never awaited
 
-    # What its callers await.
-
-    def failed(self, waiter: "Future[Any]", error: BaseException) -> BaseException:
-        """What a caller is to raise: a failure of the call, or what has made it leave."""
-        failure = self.failure
-        self.leave(waiter)
-        if failure is not None and waiter.done() and not waiter.cancelled():
-            received = waiter.exception()
-            # A task that is to raise GeneratorExit closes what it awaits, with one of its own.
-            if received is error or issubclass(type(received), GeneratorExit):
-                task, traceback = failure
-                _retrieve(task)
-                # Through the function's lines, and not through those of its other callers.
-                return BaseException.with_traceback(error, traceback)
-        if not issubclass(type(error), GeneratorExit):  # which may come from anywhere
-            self.state.apply()
-        return error
-
-    def leave(self, waiter: "Future[Any]") -> None:
-        """Wait no more. From anywhere: a caller may be collected."""
-        here = self.waiters.pop(waiter, None)
-        self.waiters.pop(waiter, None)  # they are others if another thread fails it meanwhile
-        _discard_from_call_graph(self.task, here)
-        caller = call_of(here)
-        if caller is not None and caller.awaits() is self:
-            caller.awaits = _no_call
-        if self.waiters:
-            return
-        if self.entry.call is self:
-            self.state.abandon(self)
-        else:
-            self.failure = None
-
-    def chain(self) -> "Iterator[Call]":
-        """This call, the one that it waits for, the one that that waits for, and so on."""
-        call: Optional[Call] = self
-        while call is not None and call.entry.call is call:
-            yield call
-            call = call.awaits()
-
-    def refuse_circle(self, caller: "Call") -> None:
-        """Raise RuntimeError if this call waits for the one that would wait for it."""
+    def waits_for(self, other: "Call") -> Optional[List[str]]:
+        """The names of the calls in between, if this call waits for the other one."""
         names: List[str] = []
-        for call in self.chain():
-            if call is caller:
-                through = f", through {', '.join(names)}" if names else ""
-                message = f"{caller.state.name} awaits its own result{through}"
-                del self, caller, call  # the exception keeps this frame
-                raise RuntimeError(message)
-            if call.closing is not None:
-                _wake(call.closing)  # it is not to wait for what waits for it
-            names.append(call.state.name)
-
-
-# To asyncio, which asks the class.
-_coroutines: Any = collections.abc.Coroutine
-_coroutines.register(Call)
-
-
-def new_call(
-    state: State, cache: Cache, entry: Entry, waiters: Waiters, awaitable: Any
-) -> Call:
-    """A call for an entry, of what the function has returned; to be started."""
-    steps: Any = _steps(entry)
-    call = Call(steps, None)
-    call.state = state
-    call.cache = cache.reference
-    call.entry = entry
-    call.waiters = waiters
-    # The function's. Kept when it has ended: asyncio's log shows its name.
-    if type(awaitable) is not CoroutineType:
-        awaitable = _coroutine(awaitable)
-    call.coroutine = awaitable
-    call.steps = steps
-    # While it is in flight, and once it is known.
-    call.task = None
-    # The call that this one waits for, weakly: when that has ended, nothing is left of it.
-    call.awaits = _no_call
-    # Set while this one closes a cache, and waits for others to end.
-    call.closing = None
-    call.failure = None
-    return call
-
-
-@coroutine
-def _steps(entry: Entry) -> Generator[Any, Any, Any]:
-    """Await the function's coroutine, and see to its outcome."""
-    call: Call = entry.call
-    del entry
-    try:
-        if call.task is None:  # it is eager
-            call.taken_by(current_task())
-        if not call.waiters:
-            call.coroutine.close()
-            raise asyncio.CancelledError  # noqa: TRY301
-        steps: Generator[Any, Any, Any] = call.coroutine
-        value = yield from steps
-        call.store(value)
-    except BaseException as error:
-        if not call.is_running():  # its loop is gone, and it is collected
-            raise
-        value, failure = None, error
-    else:
-        call.end(value, None)
-        return value
-    if issubclass(type(failure), StopIteration):  # of a key; no future takes it
-        failure = RuntimeError("a key raised StopIteration")
-    try:
-        call.end(None, failure)
-        raise failure
-    finally:
-        del call, failure  # the task keeps the exception, and that keeps this frame
-
-
-def wake(state: State) -> None:
-    """Have those who close this cache look again at whom they wait for."""
-    for closing in list(state.closings):
-        _wake(closing)
-
-
-def _wake(closing: "Future[None]") -> None:
-    with contextlib.suppress(asyncio.InvalidStateError):  # it is awake
-        closing.set_result(None)
-
-
-def call_of(task: "Optional[asyncio.Task[Any]]") -> Optional[Call]:
-    """The call that a task runs, if it runs one."""
-    if task is None:
+        call: Optional[Call] = self
+        while call is not None:
+            if call is other:
+                return names
+            names.append(call.loops.function.name)
+            call = call.waits
         return None
-    coroutine: Any = task.get_coro()
-    if type(coroutine) is Call:
-        return coroutine
-    reference = _wrapped.get(ref(task)) if _wrapped else None
+
+
+if TYPE_CHECKING:
+    _AnyRef = ref[Call]
+else:
+    _AnyRef = ref  # not subscriptable in 3.8
+
+
+class _CallRef(_AnyRef):
+    """A weak reference to a call, which knows its place in the table of calls."""
+
+    __slots__ = ("number",)
+
+    number: int
+
+
+# All calls in flight by the id of their coroutine, weakly: a loop may be dropped or closed with
+# calls in flight.
+_CALLS: Dict[int, _CallRef] = {}
+
+
+def _forget(reference: Any, calls: Dict[int, _CallRef] = _CALLS) -> None:
+    if calls.get(reference.number) is reference:
+        calls.pop(reference.number, None)
+
+
+def register(call: Call) -> None:
+    reference = _CallRef(call, _forget)
+    reference.number = id(call.coroutine)
+    _CALLS[reference.number] = reference
+    call.loops.calls[ref(call.loop)][call] = None
+
+
+def unregister(call: Call) -> None:
+    _CALLS.pop(id(call.coroutine), None)
+    calls = call.loops.calls.get(ref(call.loop))
+    if calls is not None:
+        calls.pop(call, None)
+
+
+def call_of(task: "Optional[Task[Any]]") -> Optional[Call]:
+    """The call that a task runs, if it runs one."""
+    reference = None if task is None else _CALLS.get(id(task.get_coro()))
     return None if reference is None else reference()
 
 
-# Whatever an exception makes of its attributes.
-_traceback_of = vars(BaseException)["__traceback__"].__get__
+async def answer(
+    loops: Loops,
+    cache: Cache,
+    found: Any,
+    key: Hashable,
+    args: Any,
+    kwargs: Any,
+    coroutine: Any = None,
+) -> Any:
+    """What a call returns that is no plain hit. It joins a call in flight, or starts one."""
+    while True:
+        if cache is EMPTY:
+            cache = loops.enter()
+            found = cache.lookup(key, MISSING)
+        if type(found) is not Entry or monotonic() < found.expires_at:
+            return _hit(loops, cache, key, found, args, kwargs)
+        call: Any = found.call
+        if call is None or not call.settle():
+            break
+        # The task was done and its callback has not run yet: now the outcome is there.
+        cache = EMPTY
+    here = current_task()
+    caller = call_of(here)
+    waiter: Any = None
+    try:
+        starts = call is None
+        if starts:
+            if found is not MISSING:
+                cache.remove(found)  # expired, and the timer is late
+            if coroutine is None:
+                coroutine = function_coroutine(loops.function, args, kwargs)
+            # The caller's frames are on the stack if it has not suspended yet.
+            depth = 0 if caller is None or caller.task is not None else caller.depth + 1
+            call = Call(loops, Entry(key), coroutine, depth, background=False)
+        elif caller is not None:
+            _refuse_cycle(loops, call, caller)
+        if caller is not None:
+            caller.waits = call
+        if starts:
+            call.start(cache)
+            cache.misses += 1
+        else:
+            cache.hit(key)
+            call.background = False
+        # While it waits, a caller keeps nothing that is cleared.
+        del cache, found, loops
+        if not call.settled:
+            waiter = call.loop.create_future()
+            call.waiters[waiter] = None
+            call.starting = False
+            if _add_to_call_graph is not None:
+                _add_to_call_graph(call.task, here)
+            # Cancelled here, the caller leaves; the last one to leave cancels the call.
+            await waiter
+            call.waiters.pop(waiter, None)
+        if call.error is None:
+            return call.value
+        call.received = True
+        raise BaseException.with_traceback(call.error, call.traceback)
+    except BaseException as error:
+        if call is not None:
+            if starts:
+                call.starting = False
+            call.waiters.pop(waiter, None)
+            if isinstance(error, GeneratorExit) and waiter is not None:
+                # Closed or collected, perhaps in another thread or during another step.
+                run_in(call.loop, call.leave)
+            else:
+                call.leave()
+        raise
+    finally:
+        if caller is not None:
+            caller.waits = None
+        if waiter is not None and _discard_from_call_graph is not None:
+            _discard_from_call_graph(call.task, here)
+        # Break the reference cycle: exception, traceback, frame, call.
+        cache = found = loops = call = caller = here = waiter = coroutine = None  # type: ignore[assignment]
 
-# The calls that a task factory has wrapped in a coroutine of its own, by task.
-_wrapped: "Dict[ref[asyncio.Task[Any]], ref[Call]]" = {}
 
-
-def _forget(reference: "ref[asyncio.Task[Any]]") -> None:
-    _wrapped.pop(reference, None)  # on PyPy it may be called after all
-
-
-def _retrieve(task: "asyncio.Task[Any]") -> None:
-    """Somebody knows of a task's failure: asyncio need not log it."""
-    if not task.done():
-        task.add_done_callback(_retrieve)
+def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwargs: Any) -> Any:
+    """A result that is there. If it is due, a refresh is started, unless one is running."""
+    if type(found) is not Entry:
+        cache.hit(key)
+        return found
+    value = found.value
+    if found.call is None and found.fresh_until <= monotonic():
+        coroutine = function_coroutine(loops.function, args, kwargs)
+        call = Call(loops, found, coroutine, 0, background=True)
+        call.start(cache)
+        if cache.lookup(key) is not found and call.background and not call.settled:
+            call.cancel()  # a task factory has run it at once, and it has removed its entry
+        cache.hits += 1
+        if cache.bounded and cache.lookup(key, MISSING) is not MISSING:
+            cache.touch(key)
     else:
-        _ = task.cancelled() or task.exception()
+        cache.hit(key)
+    return value
 
 
-async def _coroutine(awaitable: Awaitable[Any]) -> Any:
-    """Of a function that returns some other awaitable."""
+def _refuse_cycle(loops: Loops, call: Call, caller: Call) -> None:
+    """Raise RuntimeError if the call waits for the caller that would wait for it."""
+    names = call.waits_for(caller)
+    if names is not None:
+        via = f" (via {', '.join(names)})" if names else ""
+        raise RuntimeError(
+            f"{caller.loops.function.name} would wait for its own result{via}"
+        )
+
+
+def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:
+    """The coroutine of a call; what the function returns may be another awaitable."""
+    coroutine = function.function(*args, **kwargs)
+    if type(coroutine) is not CoroutineType and not asyncio.iscoroutine(coroutine):
+        return _await(coroutine)
+    return coroutine
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
-def _is_ours(traceback: TracebackType) -> bool:
-    return traceback.tb_frame.f_globals.get("__package__") == __package__
+async def close(every: List[Loops], wait: bool) -> None:
+    """Close caches of the running loop, and see their calls in flight to the end.
+
+    The calls that wait for the one that closes are left alone.
+    """
+    loop, caller = get_running_loop(), call_of(current_task())
+    for loops in every:
+        loops.close(loop)
+    calls: List[Call] = [call for loops in every for call in loops.calls_in(loop)]
+    if caller is not None:
+        calls = [call for call in calls if call.waits_for(caller) is None]
+    if not wait:
+        for call in calls:
+            call.cancel()
+    for call in calls:
+        if call.task is None:
+            continue
+        if caller is not None:
+            caller.waits = call
+        try:
+            # Cancelled here, the caches stay closed, and the calls go on as they are.
+            await asyncio.wait([call.task])
+        finally:
+            if caller is not None:
+                caller.waits = None
+
+
+def _starts_eagerly(loop: AbstractEventLoop) -> bool:
+    """Whether asyncio itself makes the loop's tasks, and can start them eagerly."""
+    return (
+        _makes_tasks_of_asyncio(type(loop))
+        and loop.get_task_factory() is None
+        and not loop.get_debug()
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _makes_tasks_of_asyncio(kind: Any) -> bool:
+    if sys.version_info < (3, 12):
+        return False
+    uvloop = sys.modules.get("uvloop")
+    plain: List[Any] = [asyncio.BaseEventLoop] if uvloop is None else [asyncio.BaseEventLoop, uvloop.Loop]
+    return any(kind.create_task is each.create_task for each in plain)
+
+
+def _without_ours(traceback: Optional[TracebackType]) -> Optional[TracebackType]:
+    """A traceback from the function's first frame on."""
+    while traceback is not None and os.path.dirname(  # noqa: PTH120
+        traceback.tb_frame.f_code.co_filename
+    ) == _PACKAGE:
+        traceback = traceback.tb_next
+    return traceback

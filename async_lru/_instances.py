@@ -1,31 +1,17 @@
 """A cache for each instance of a method's class: ``per_instance=True``."""
 
-import contextlib
 import itertools
 from asyncio import get_running_loop
 from functools import partial
 from time import monotonic
-from typing import (
-    Any,
-    Callable,
-    Coroutine,
-    Dict,
-    Hashable,
-    List,
-    Optional,
-    Tuple,
-    TypeVar,
-    cast,
-)
+from typing import Any, Callable, Coroutine, Hashable, List, Optional, TypeVar, cast
 from weakref import ref
 
-from ._answer import answer
-from ._cache import Cache
-from ._closing import close
-from ._entry import MISSING, Entry
-from ._function import Text, coroutine_function
-from ._keys import typed_key, untyped_key
-from ._loops import Loops, states_in
+from ._cache import EMPTY, MISSING, Entry
+from ._call import answer, close, function_coroutine
+from ._function import Text
+from ._keys import MakeKey, typed_key, untyped_key
+from ._loops import Function, Loops
 from ._wrapper import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
 _R = TypeVar("_R", covariant=True)
@@ -34,166 +20,141 @@ _T = TypeVar("_T")
 _numbers = itertools.count()
 
 
-def _nobody() -> None:
-    """Stand for the weak reference to an instance that is gone."""
+class Instances:
+    """Where the instances keep the caches of a decorated method.
 
-
-class Kept:
-    """What an instance keeps in its ``__dict__`` for a decorated method: its caches.
-
-    It serves its owner only, told by identity. A shallow copy of the instance has the same
-    object, a deep copy or a pickle an empty one: either gets its own with its first call.
+    The caches of an instance serve only their owner, told by identity: a shallow copy of the
+    instance refers to them as well, a deep copy or a pickle has None in their place. Either
+    gets its own with its first call.
     """
 
-    __slots__ = ("__weakref__", "loops", "owner", "serving")
+    __slots__ = ("entry", "function", "make_key", "whole")
 
-    # None without an owner.
-    loops: Any
-    serving: Any
+    def __init__(self, function: Function, make_key: MakeKey, name: str) -> None:
+        self.function = function
+        self.make_key = make_key
+        # Private to this function: an override and what it overrides have one each.
+        self.entry = f"_cache_{next(_numbers)}_of_{name}"
+        # Whether the key is made of all arguments, the instance included.
+        self.whole = make_key not in (untyped_key, typed_key)
 
-    def __init__(self) -> None:
-        self.owner: Callable[[], Any] = _nobody
+    def key(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
+        return self.make_key((instance, *args) if self.whole else args, kwargs)
 
-    def __reduce__(self) -> Tuple[Any, ...]:
-        return Kept, ()
+    def find(self, instance: Any) -> Optional[Loops]:
+        """The caches of an instance, if there are any."""
+        loops: Optional[Loops] = getattr(instance, "__dict__", {}).get(self.entry)
+        return None if loops is None or loops.owner() is not instance else loops
+
+    def hold(self, instance: Any) -> Loops:
+        """The caches of an instance, made if need be. Of several threads, one makes them."""
+        loops = Loops(self.function)
+        try:
+            loops.owner = ref(instance, partial(_empty, ref(loops)))
+            there = instance.__dict__.setdefault(self.entry, loops)
+        except (AttributeError, TypeError):
+            raise TypeError(
+                f"{self.function.name} keeps a cache in each instance, for which one of"
+                f" {type(instance).__qualname__} needs a writable __dict__ and a __weakref__:"
+                ' use slots=False, or __slots__ = (..., "__dict__", "__weakref__")'
+            ) from None
+        if there is None or there.owner() is not instance:  # of what this is a copy of
+            there = instance.__dict__[self.entry] = loops
+        return cast("Loops", there)
+
+    def __repr__(self) -> str:
+        return f"<Instances of {self.function.name}>"
 
 
-def _empty(reference: "ref[Kept]", _: object) -> None:
-    """The instance is gone, and its results with it, even if a copy has what it kept."""
-    kept: Any = reference()
-    with contextlib.suppress(AttributeError):  # it may have gone as well
-        kept.loops.empty()  # something may still refer to a call of the instance
-        kept.loops = kept.serving = None
+def _empty(reference: "ref[Loops]", _: object) -> None:
+    """The instance is gone, and its results with it, even if a copy refers to its caches."""
+    loops = reference()
+    if loops is not None:
+        loops.empty()
 
 
 class PerInstanceWrapper(_LRUCacheWrapper[_R]):
     """A decorated method that keeps a cache in each instance."""
 
-    __slots__ = ("__agreed__", "__entry__", "__whole__")
+    __slots__ = ("__instances__",)
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        # Private to this function: an override and what it overrides have one each.
-        self.__entry__ = f"_cache_{next(_numbers)}_of_{self.__dict__.get('__name__')}"
-        # By the id of an instance, what threads are about to put into it.
-        self.__agreed__: Dict[int, Kept] = {}
-        # Whether the key is made of all arguments, the instance included.
-        self.__whole__ = self.__make_key__ not in (untyped_key, typed_key)
+    def __prepare__(self) -> Any:
+        name = str(self.__dict__.get("__name__"))
+        self.__instances__: Any = Instances(self.__decorated__, self.__make_key__, name)
+        return _calling(self.__instances__)
 
-    # As its base's, with the cache of the instance.
-    async def __call__(self, instance: Any, /, *args: Any, **kwargs: Any) -> _R:
-        key = args if self.__plain__ and not kwargs else self.__key__(instance, args, kwargs)
-        try:
-            kept = instance.__dict__[self.__entry__]
-            cache = kept.serving[get_running_loop()] if kept.owner() is instance else None
-        except (AttributeError, KeyError):
-            kept = cache = None
-        if cache is None:
-            kept, cache = self.__enter_for__(instance, key)
-        try:
-            found: Any = cache.lookup(key, MISSING)
-        except TypeError as error:
-            self.__decorated__.explain(error, key)
-            raise
-        if type(found) is not Entry:
-            value = found
-        elif monotonic() < found.deadline:
-            value = found.value
-        else:
-            try:
-                waiter, call = answer(cache, found, key, (instance, *args), kwargs)
-            except BaseException:
-                self.__tidy__(instance)
-                del kept, cache, found  # an exception keeps this frame
-                raise
-            # Another thread, whose call has failed, may have found it unused.
-            instance.__dict__.setdefault(self.__entry__, kept)
-            del kept, cache, found  # while it waits, it keeps nothing that is cleared
-            try:
-                return await waiter  # type: ignore[no-any-return]
-            except BaseException as error:  # noqa: BLE001
-                raise call.failed(waiter, error)  # noqa: B904
-            finally:
-                del waiter, call
-        if cache.bounded:
-            cache.touch(key)
-        cache.hits += 1
-        return value  # type: ignore[no-any-return]
-
-    def __key__(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
-        key: Hashable = self.__make_key__(
-            (instance, *args) if self.__whole__ else args, kwargs
-        )
-        return key
-
-    def __enter_for__(self, instance: Any, key: Hashable) -> Tuple[Kept, Cache]:
-        """What an instance keeps, with its cache for the running loop in service."""
+    def __find__(self, instance: Any, args: Any, kwargs: Any) -> "tuple[Hashable, Any]":
+        key = self.__instances__.key(instance, args, kwargs)
         self.__decorated__.require_hashable(key)
-        kept = self.__hold__(instance)
-        try:
-            loops: Loops = kept.loops
-            return kept, loops.enter()
-        except BaseException:
-            self.__tidy__(instance)
-            raise
-
-    def __hold__(self, instance: Any) -> Kept:
-        """What an instance keeps, made if need be. Of several threads, one makes it."""
-        kept = Kept()
-        kept.loops = Loops(self.__decorated__)
-        kept.serving = kept.loops.serving
-        try:
-            kept.owner = ref(instance, partial(_empty, ref(kept)))
-            there: Kept = instance.__dict__.setdefault(self.__entry__, kept)
-        except (AttributeError, TypeError):
-            raise TypeError(
-                f"{self.__decorated__.name} keeps a cache in each instance, for which one of"
-                f" {type(instance).__qualname__} needs a writable __dict__ and a __weakref__:"
-                ' use slots=False, or __slots__ = (..., "__dict__", "__weakref__")'
-            ) from None
-        while there.owner() is not instance:  # copied from another one, or unpickled
-            # Several threads that find it put the same in its place. Whoever agrees with none
-            # of them, as they are done, finds that.
-            own = self.__agreed__.setdefault(id(instance), kept)
-            if instance.__dict__.get(self.__entry__) is there:
-                instance.__dict__[self.__entry__] = own
-            self.__agreed__.pop(id(instance), None)
-            there = instance.__dict__.setdefault(self.__entry__, own)
-        return there
-
-    def __of__(self, instance: Any) -> List[Loops]:
-        """What an instance keeps, if it does."""
-        kept: Optional[Kept] = getattr(instance, "__dict__", {}).get(self.__entry__)
-        return [] if kept is None or kept.owner() is not instance else [kept.loops]
-
-    def __tidy__(self, instance: Any) -> None:
-        """Keep nothing for a call that has failed before there was anything to keep."""
-        for loops in self.__of__(instance):
-            if loops.is_unused():
-                instance.__dict__.pop(self.__entry__, None)
+        return key, self.__instances__.find(instance)
 
     def cache_contains(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Whether there is an entry for a call on this instance with these arguments."""
-        key = self.__key__(instance, args, kwargs)
-        self.__decorated__.require_hashable(key)
-        return any(loops.contain(key) for loops in self.__of__(instance))
+        key, loops = self.__find__(instance, args, kwargs)
+        return loops is not None and loops.contains(key)
 
     def cache_invalidate(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the entry for a call on this instance with these arguments."""
-        key = self.__key__(instance, args, kwargs)
-        self.__decorated__.require_hashable(key)
-        return any(loops.invalidate(key) for loops in self.__of__(instance))
+        key, loops = self.__find__(instance, args, kwargs)
+        return loops is not None and loops.invalidate(key)
 
     async def cache_close(self, *, wait: bool = False) -> None:
         """Close the running loop's caches, of all instances, those to come included."""
-        self.__decorated__.closed.add(get_running_loop())
-        await close(states_in(get_running_loop(), self.__decorated__.every()), wait)
+        function: Function = self.__decorated__
+        function.closed[ref(get_running_loop())] = None
+        await close(function.every(), wait)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else PerInstanceMethod(self, instance)
 
 
-_call: Callable[..., Coroutine[Any, Any, Any]] = cast("Any", PerInstanceWrapper).__call__
+def _calling(instances: Instances) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """As for any decorated function, with the caches of the instance."""
+    plain, entry = instances.make_key is untyped_key, instances.entry
+    function = instances.function
+
+    async def call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        key = args if plain and not kwargs else instances.key(instance, args, kwargs)
+        cache, found = EMPTY, MISSING
+        try:
+            loops = instance.__dict__[entry]
+            if loops.owner() is instance:
+                cache = loops.serving[get_running_loop()]
+        except (AttributeError, KeyError):
+            pass
+        try:
+            found = cache.lookup(key, MISSING)
+        except TypeError as error:
+            function.explain(error, key)
+            raise
+        if type(found) is not Entry:
+            value = found
+        elif monotonic() < found.fresh_until:
+            value = found.value
+        else:
+            del cache
+            return await _start(instances, instance, key, args, kwargs)
+        if cache.bounded:
+            cache.touch(key)
+        cache.hits += 1
+        return value
+
+    return call
+
+
+def _start(instances: Instances, instance: Any, key: Hashable, args: Any, kwargs: Any) -> Any:
+    args = (instance, *args)
+    loops, coroutine = instances.find(instance), None
+    if loops is None:
+        # First the coroutine: what fails here leaves nothing in the instance.
+        instances.function.check_open()
+        coroutine = function_coroutine(instances.function, args, kwargs)
+        try:
+            loops = instances.hold(instance)
+        except BaseException:
+            coroutine.close()
+            raise
+    return answer(loops, EMPTY, MISSING, key, args, kwargs, coroutine)
 
 
 class PerInstanceMethod(_LRUCacheWrapperInstanceMethod[_R, _T]):
@@ -203,16 +164,11 @@ class PerInstanceMethod(_LRUCacheWrapperInstanceMethod[_R, _T]):
     __module__ = Text(__name__)
     __doc__ = Text(__doc__)
 
-    @coroutine_function
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]:
-        if not kwargs:  # as most calls have none: a dict less to be made
-            return _call(self.__func__, self.__self__, *args)
-        return _call(self.__func__, self.__self__, *args, **kwargs)
-
     def __every__(self) -> List[Loops]:
         function: Any = self.__func__
-        return cast("List[Loops]", function.__of__(self.__self__))
+        loops = function.__instances__.find(self.__self__)
+        return [] if loops is None else [loops]
 
     async def __close__(self, wait: bool) -> None:
         function: Any = self.__func__
-        await close([function.__hold__(self.__self__).loops.here()], wait)
+        await close([function.__instances__.hold(self.__self__)], wait)

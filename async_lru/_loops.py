@@ -1,19 +1,28 @@
-"""The caches of a decorated function, or of one instance of a method, by event loop."""
+"""The caches of a decorated function, or of one instance of a method: one for each event loop.
+
+Only a loop's own thread changes its cache. A hit takes the cache from ``serving`` and asks
+nothing more. Everybody else, from anywhere, leaves a record, *then* takes the cache out of
+service. The loop's next call applies the records, puts the cache into service, *then* looks
+again whether anything is recorded. A concurrent writer either found the cache in ``serving``
+and removed it, or recorded its change before this check. There is no lock.
+
+This relies on ``dict.pop``, ``dict.setdefault``, ``list(dict)``, ``set.copy`` and the setting of
+an item or an attribute being atomic, with and without the global interpreter lock.
+"""
 
 import asyncio
 import functools
 import sys
 import types
 import warnings
-from asyncio import get_running_loop
-from threading import get_ident
-from typing import Any, Callable, Dict, Hashable, List, Optional, Set, TypedDict
-from weakref import WeakSet, ref
+from asyncio import AbstractEventLoop, get_running_loop
+from contextlib import suppress
+from functools import partial
+from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, TypedDict
+from weakref import ref
 
-from ._cache import Cache
-from ._loop import LoopRef
+from ._cache import EMPTY, Cache, run_in
 from ._options import Options
-from ._state import State
 
 
 class AlruCacheLoopResetWarning(UserWarning):
@@ -33,10 +42,10 @@ class _CacheParameters(TypedDict):
     closed: bool
 
 
-class Decorated:
-    """A function, and what holds for all its caches."""
+class Function:
+    """What all caches of a decorated function have in common."""
 
-    __slots__ = ("closed", "function", "living", "name", "options", "seen", "typed", "warned")
+    __slots__ = ("closed", "function", "living", "met", "name", "options", "typed", "warned")
 
     def __init__(
         self, function: Callable[..., Any], name: str, options: Options, typed: bool
@@ -45,26 +54,29 @@ class Decorated:
         self.name = name
         self.options = options
         self.typed = typed
-        # What has been made of it and is still there.
+        # The function's own caches, or those of each instance, weakly.
         self.living: Set[ref[Loops]] = set()
-        # The loops that have been met, and those in which all caches are closed, also the ones
-        # that are yet to be made.
-        self.seen: "WeakSet[asyncio.AbstractEventLoop]" = WeakSet()
-        self.closed: "WeakSet[asyncio.AbstractEventLoop]" = WeakSet()
+        # The loops in which it has been called, and those in which it is closed for all
+        # instances, those to come included.
+        self.met: Dict[ref[AbstractEventLoop], None] = {}
+        self.closed: Dict[ref[AbstractEventLoop], None] = {}
         # Whether the loop-reset warning has been issued.
         self.warned = False
 
+    # From anywhere.
+
     def every(self) -> "List[Loops]":
-        """All that there are. From anywhere."""
+        """The function's own caches, or those of all living instances."""
         return [loops for loops in (ref() for ref in self.living.copy()) if loops is not None]
 
     def explain(self, error: TypeError, key: Hashable) -> None:
-        """Say what helps if a key cannot be hashed, in a note: from 3.11 there are some."""
+        """Say what helps if a key is not hashable, in a note: from 3.11 there are notes."""
         try:
             hash(key)
         except TypeError:
             note = f"{self.name} is cached by its arguments: key= makes them hashable"
-            getattr(error, "add_note", str)(note)
+            if sys.version_info >= (3, 11):
+                error.add_note(note)
 
     def require_hashable(self, key: Hashable) -> None:
         try:
@@ -73,170 +85,232 @@ class Decorated:
             self.explain(error, key)
             raise
 
+    # In a loop's thread.
+
+    def check_open(self) -> None:
+        """Raise RuntimeError if it is closed in the running loop for all instances."""
+        if ref(get_running_loop()) in self.closed:
+            raise self.closed_error()
+
+    def closed_error(self) -> RuntimeError:
+        return RuntimeError(f"alru_cache is closed for {self.name}")
+
+    def meet(self, loop: AbstractEventLoop) -> None:
+        """Let go of the loops that do not run, as a new one calls."""
+        for reference in list(self.met):
+            if reference() is None:
+                self.met.pop(reference, None)
+                self.closed.pop(reference, None)
+        self.met[ref(loop)] = None
+        for loops in self.every():
+            loops.let_go()
+
+    def __repr__(self) -> str:
+        return f"<Function {self.name}, {len(self.living)} living>"
+
 
 class Loops:
     """A cache for each event loop."""
 
-    __slots__ = ("__weakref__", "caches", "decorated", "last", "serving", "states")
+    __slots__ = ("__weakref__", "by_loop", "calls", "closed", "function", "owner", "serving")
 
-    def __init__(self, decorated: Decorated) -> None:
-        self.decorated = decorated
-        # The caches that may be looked up without further question. This keeps their loops
-        # alive; so the next loop takes out those that do not run, which come back with their
-        # next call.
-        self.serving: Dict[asyncio.AbstractEventLoop, Cache] = {}
-        # All caches, and what outlives them. They go when their loop does.
-        self.caches: Dict[ref[asyncio.AbstractEventLoop], Cache] = {}
-        self.states: Dict[ref[asyncio.AbstractEventLoop], State] = {}
-        # The loop used last is kept alive, so that what it has cached can still be looked at.
-        self.last: Optional[asyncio.AbstractEventLoop] = None
-        decorated.living.add(ref(self, decorated.living.discard))
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        # The instance that keeps this, weakly, if one does.
+        self.owner: Callable[[], Any] = lambda: None
+        # All caches. Only a loop's own thread puts one in; anybody may take it out.
+        self.by_loop: Dict[ref[AbstractEventLoop], Cache] = {}
+        # The caches that a hit may use, and EMPTY where a loop's is out of service. This table
+        # keeps its loops alive, so that what ended loops have cached can be looked at. A loop
+        # that calls for the first time takes out those that do not run.
+        self.serving: Dict[AbstractEventLoop, Cache] = {}
+        # The calls in flight by loop, those whose entries are gone included.
+        self.calls: Dict[ref[AbstractEventLoop], Dict[Any, None]] = {}
+        # The loops in which it is closed.
+        self.closed: Dict[ref[AbstractEventLoop], None] = {}
+        function.living.add(ref(self, function.living.discard))
 
-    # In a loop's thread.
+    # In the loop's thread.
 
     def enter(self) -> Cache:
-        """The running loop's cache, put into service."""
-        state = self.here()
+        """The running loop's cache, put into service with nothing recorded against it."""
         loop = get_running_loop()
-        if self.last is not loop:
-            self.let_go()
-            self.last = loop
-        return state.enter()
+        reference = ref(loop)
+        while not self.is_closed(loop):
+            cache = self.by_loop.get(reference)
+            if cache is None:
+                cache = self.bind(loop)
+            cache.apply()
+            self.serving[loop] = cache
+            # Nobody may have cleared, invalidated or closed in between.
+            in_place = self.by_loop.get(reference) is cache and not cache.invalidated
+            if in_place and not self.is_closed(loop):
+                return cache
+        self.retire(loop)
+        raise self.function.closed_error()
 
-    def here(self) -> State:
-        """What there is for the running loop, made if need be."""
-        loop = get_running_loop()
-        return self.states.get(ref(loop)) or self.bind(loop)
+    def current(self, loop: AbstractEventLoop) -> Optional[Cache]:
+        """A loop's cache with all records applied; None if it has been cleared."""
+        cache = self.by_loop.get(ref(loop))
+        if cache is not None:
+            cache.apply()
+        return cache
 
-    def bind(self, loop: asyncio.AbstractEventLoop) -> State:
-        """Make room for a new loop, and discard what was cached for closed ones."""
-        decorated = self.decorated
-        if loop not in decorated.seen:
-            decorated.seen.add(loop)
-            for loops in decorated.every():
-                loops.let_go()
-        lost = self.discard_closed()
-        reference = LoopRef(loop, functools.partial(_forget, ref(self)))
-        reference.thread = get_ident()
-        state = State(
-            decorated.function,
-            decorated.name,
-            reference,
-            decorated.options,
-            self.caches,
-            self.serving,
-        )
-        self.states[reference] = state
-        # Whoever closes all of them has put the loop there, and then looks for the states.
-        state.closed = loop in decorated.closed
-        if lost and not decorated.warned:
-            decorated.warned = True
+    def bind(self, loop: AbstractEventLoop) -> Cache:
+        """An empty cache for a loop. What closed loops have left is dropped."""
+        function = self.function
+        if ref(loop) not in function.met:
+            function.meet(loop)
+        lost = self.drop_closed()
+        cache = Cache(ref(loop), function.options.maxsize)
+        # A clear leaves the calls in flight where they are.
+        self.calls.setdefault(ref(loop), {})
+        self.by_loop[ref(loop)] = cache
+        if lost and not function.warned:
+            function.warned = True
             warnings.warn(
-                f"{decorated.name} is called after an event loop change, and what it had"
+                f"{function.name} is called after an event loop change, and what it had"
                 " cached for a loop that is closed is discarded",
                 AlruCacheLoopResetWarning,
                 stacklevel=_stacklevel_of_caller(),
             )
-        return state
+        return cache
+
+    def drop_closed(self) -> bool:
+        """Drop what is kept for closed loops, and for those that are gone.
+
+        True if results are lost that were not closed themselves.
+        """
+        lost = False
+        for reference in list(self.calls):
+            loop = reference()
+            if loop is not None and not loop.is_closed():
+                continue
+            cache = self.by_loop.pop(reference, None)
+            if loop is not None:
+                lost |= cache is not None and len(cache) > 0 and not self.is_closed(loop)
+                self.serving.pop(loop, None)
+            self.calls.pop(reference, None)
+            self.closed.pop(reference, None)
+        return lost
 
     def let_go(self) -> None:
-        """Keep no loop alive that its owner may have dropped."""
+        """Keep no loop alive that its owner may have dropped without closing it."""
         for loop in list(self.serving):
             if not loop.is_running() and not loop.is_closed():
                 self.serving.pop(loop, None)
-        last = self.last  # another thread may be at the same
-        if last is not None and not last.is_closed():
-            self.last = None
-
-    def empty(self) -> None:
-        """Keep nothing: nobody will call any more."""
-        self.serving.clear()
-        self.caches.clear()
-
-    def discard_closed(self) -> bool:
-        """Whether results are lost thereby."""
-        lost = False
-        for reference, state in list(self.states.items()):
-            loop = reference()
-            if loop is not None and loop.is_closed():
-                self.serving.pop(loop, None)
-                self.states.pop(reference, None)
-                cache = self.caches.pop(reference, None)
-                lost |= cache is not None and len(cache) > 0 and not state.closed
-        return lost
 
     # From anywhere.
 
-    def is_unused(self) -> bool:
-        """Whether there is nothing to be kept."""
-        caches, states = list(self.caches.values()), list(self.states.values())
-        return not (
-            any(cache.hits or cache.misses or cache.entries for cache in caches)
-            or any(state.running for state in states)
-            or any(
-                state.closed and state.loop() not in self.decorated.closed for state in states
-            )
-        )
+    def is_closed(self, loop: AbstractEventLoop) -> bool:
+        return ref(loop) in self.closed or ref(loop) in self.function.closed
 
-    def contain(self, key: Hashable) -> bool:
-        return any(key in cache for cache in list(self.caches.values()))
+    def every(self) -> List[Tuple[AbstractEventLoop, Cache]]:
+        """The caches whose loops are still there."""
+        both = [(reference(), cache) for reference, cache in list(self.by_loop.items())]
+        return [(loop, cache) for loop, cache in both if loop is not None]
+
+    def known(self) -> List[AbstractEventLoop]:
+        """The loops in which it has been called or closed and that are still there."""
+        every = [reference() for reference in list(self.calls)]
+        return [loop for loop in every if loop is not None]
+
+    def calls_in(self, loop: AbstractEventLoop) -> List[Any]:
+        return list(self.calls.get(ref(loop), ()))
+
+    def contains(self, key: Hashable) -> bool:
+        return any(key in cache for _, cache in self.every())
+
+    def retire(self, loop: AbstractEventLoop) -> None:
+        """Take a loop's cache out of service: what is recorded has to be applied first."""
+        if loop in self.serving:
+            self.serving[loop] = EMPTY
 
     def invalidate(self, key: Hashable) -> bool:
-        invalidated = [state.invalidate(key) for state in list(self.states.values())]
-        return any(invalidated)
+        found = [cache.invalidate(key) for _, cache in self.every()]
+        # Also where another thread has left a record, or cleared, and is yet to do this.
+        for loop, cache in list(self.serving.items()):
+            if cache.invalidated or self.by_loop.get(ref(loop)) is not cache:
+                self.retire(loop)
+        return any(found)
+
+    def clear(self) -> None:
+        """Drop the caches as they are: the next calls make new ones."""
+        for reference in list(self.by_loop):
+            cache = self.by_loop.pop(reference, None)
+            loop = reference()
+            if cache is None or loop is None:
+                continue
+            # Results are released in the thread of their loop, or at once if it does not run.
+            refreshes = [] if loop.is_running() else self.calls_in(loop)
+            run_in(loop, cache.drop if loop.is_running() else partial(_release, refreshes))
+        for loop, cache in list(self.serving.items()):
+            if self.by_loop.get(ref(loop)) is not cache:
+                self.retire(loop)
+
+    def close(self, loop: AbstractEventLoop) -> None:
+        self.closed[ref(loop)] = None
+        self.calls.setdefault(ref(loop), {})
+        # This keeps the loop, so that it can be told later that it is closed.
+        self.serving[loop] = EMPTY
+        cache = self.by_loop.get(ref(loop))
+        if cache is not None:
+            cache.stop()
+
+    def empty(self) -> None:
+        """Keep nothing: the instance is gone, even if a copy of it refers to this."""
+        self.serving.clear()
+        self.by_loop.clear()
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return type(None), ()  # copied and pickled with an instance as nothing
+
+    def __repr__(self) -> str:
+        return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"
 
 
-def _forget(loops: "ref[Loops]", reference: LoopRef) -> None:
-    """A loop is gone that nobody has closed."""
-    remaining = loops()
-    if remaining is not None:
-        remaining.states.pop(reference, None)
-        remaining.caches.pop(reference, None)
+def _release(calls: List[Any]) -> None:
+    for call in calls:
+        call.release()
 
 
-# Over all caches that are given. From anywhere.
+# Over all caches that are given, of a function or of its instances. From anywhere.
 
 
-def info(decorated: Decorated, every: List[Loops]) -> functools._CacheInfo:
-    caches = [cache for loops in every for cache in list(loops.caches.values())]
+def info(function: Function, every: List[Loops]) -> functools._CacheInfo:
+    caches = [cache for loops in every for _, cache in loops.every()]
     return functools._CacheInfo(
         hits=sum(cache.hits for cache in caches),
         misses=sum(cache.misses for cache in caches),
-        maxsize=decorated.options.maxsize,
+        maxsize=function.options.maxsize,
         currsize=sum(map(len, caches)),
     )
 
 
-def parameters(decorated: Decorated, every: List[Loops]) -> _CacheParameters:
-    alive = [state for state in _states(every) if state.is_alive()]
+def parameters(function: Function, every: List[Loops]) -> _CacheParameters:
+    known = [(loops, loop) for loops in every for loop in loops.known()]
     return {
-        "typed": decorated.typed,
-        "maxsize": decorated.options.maxsize,
-        "tasks": sum(len(state.running) for state in alive),
-        "closed": _closed(decorated, every),
+        "typed": function.typed,
+        "maxsize": function.options.maxsize,
+        "tasks": sum(
+            len(loops.calls_in(loop)) for loops, loop in known if not loop.is_closed()
+        ),
+        "closed": _closed(function, every, known),
     }
 
 
-def _closed(decorated: Decorated, every: List[Loops]) -> bool:
+def _closed(
+    function: Function, every: List[Loops], known: List[Tuple[Loops, AbstractEventLoop]]
+) -> bool:
     """Whether closed in the running loop; without one, whether all there are have been."""
-    loop = asyncio._get_running_loop()
-    if loop is not None and loop in decorated.closed:
+    here = asyncio._get_running_loop()
+    if here is None:
+        closed = [loops.is_closed(loop) for loops, loop in known]
+    elif ref(here) in function.closed:
         return True
-    states = _states(every) if loop is None else states_in(loop, every)
-    return bool(states) and all(state.closed for state in states)
-
-
-def _states(every: List[Loops]) -> List[State]:
-    return [state for loops in every for state in list(loops.states.values())]
-
-
-def states_in(loop: asyncio.AbstractEventLoop, every: List[Loops]) -> List[State]:
-    return [state for state in _states(every) if state.loop() is loop]
-
-
-def clear(every: List[Loops]) -> None:
-    for state in _states(every):
-        state.clear()
+    else:
+        closed = [loops.is_closed(here) for loops, loop in known if loop is here]
+    return bool(closed) and all(closed)
 
 
 # PyPy has Context.run, in which asyncio takes its steps, in Python.

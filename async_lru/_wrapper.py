@@ -16,16 +16,14 @@ from typing import (
     Optional,
     Tuple,
     TypeVar,
-    cast,
     overload,
 )
 
-from ._answer import answer
-from ._closing import close
-from ._entry import MISSING, Entry
+from ._cache import EMPTY, MISSING, Entry
+from ._call import answer, close
 from ._function import Annotations, CoroutineFunction, Text, coroutine_function
-from ._keys import untyped_key
-from ._loops import Decorated, Loops, _CacheParameters, clear, info, parameters
+from ._keys import MakeKey, untyped_key
+from ._loops import Function, Loops, _CacheParameters, info, parameters
 
 _R = TypeVar("_R", covariant=True)
 _T = TypeVar("_T")
@@ -44,12 +42,11 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     # With two underscores: any other name is the user's, and the function's own.
     __slots__ = (
         "__binding__",
+        "__call__",
         "__decorated__",
         "__dict__",
         "__loops__",
         "__make_key__",
-        "__plain__",
-        "__serving__",
         "__weakref__",
     )
     __annotations__ = Annotations()  # type: Dict[str, Any]  # an annotation would go in it
@@ -69,43 +66,17 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         self.__binding__: Optional[type] = binding
         # To a type checker the rest is nobody's business.
         name = getattr(named, "__qualname__", repr(named))
-        self.__decorated__: Any = Decorated(function, name, options, typed)
+        self.__decorated__: Any = Function(function, name, options, typed)
         self.__make_key__: Any = make_key
-        self.__plain__: bool = make_key is untyped_key
-        self.__loops__: Any = Loops(self.__decorated__)
-        self.__serving__: Any = self.__loops__.serving
+        call = self.__prepare__()
+        # A coroutine is named after its coroutine function.
+        call.__name__, call.__qualname__ = getattr(named, "__name__", name), name
+        self.__call__: Any = call
 
-    async def __call__(self, /, *args: Any, **kwargs: Any) -> _R:
-        key = args if self.__plain__ and not kwargs else self.__make_key__(args, kwargs)
-        try:
-            cache = self.__serving__.get(get_running_loop())
-            if cache is None:
-                hash(key)  # a key that cannot be looked up binds to no loop
-                cache = self.__loops__.enter()
-            found: Any = cache.lookup(key, MISSING)
-        except TypeError as error:
-            self.__decorated__.explain(error, key)
-            raise
-        if type(found) is not Entry:
-            value = found
-        elif monotonic() < found.deadline:
-            value = found.value
-        else:
-            try:
-                waiter, call = answer(cache, found, key, args, kwargs)
-            finally:
-                del cache, found  # who waits, or has failed, keeps nothing that is cleared
-            try:
-                return await waiter  # type: ignore[no-any-return]
-            except BaseException as error:  # noqa: BLE001
-                # Cancelled or closed, it leaves; the last to leave takes the call along.
-                raise call.failed(waiter, error)  # noqa: B904
-            finally:
-                del waiter, call  # the exception keeps this frame
-        if cache.bounded:
-            cache.touch(key)
-        cache.hits += 1
-        return value  # type: ignore[no-any-return]
+    def __prepare__(self) -> Any:
+        """What a call runs. It is set up here once for all subclasses' caches."""
+        self.__loops__: Any = Loops(self.__decorated__)
+        return _calling(self.__loops__, self.__make_key__)
 
     def cache_info(self) -> functools._CacheInfo:
         """Hits, misses, ``maxsize`` and current size, over all event loops.
@@ -137,7 +108,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         key = self.__make_key__(args, kwargs)
         self.__decorated__.require_hashable(key)
         loops: Loops = self.__loops__
-        return loops.contain(key)
+        return loops.contains(key)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the entry for these arguments; True if there was one.
@@ -164,7 +135,8 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> sleep.cache_info()
         CacheInfo(hits=0, misses=0, maxsize=128, currsize=0)
         """
-        clear(self.__decorated__.every())
+        for loops in self.__decorated__.every():
+            loops.clear()
 
     async def cache_close(self, *, wait: bool = False) -> None:
         """Close the running loop's cache, for good: calls in it raise RuntimeError.
@@ -183,7 +155,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> asyncio.run(sleep(0, "open"))  # in another loop
         'open'
         """
-        await close([self.__loops__.here()], wait)
+        await close([self.__loops__], wait)
 
     @overload
     def __get__(
@@ -217,7 +189,36 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         return f"<{type(self).__name__} {self.__decorated__.name}, {self.cache_info()}>"
 
 
-_call: Callable[..., Coroutine[Any, Any, Any]] = cast("Any", _LRUCacheWrapper).__call__
+def _calling(loops: Loops, make_key: MakeKey) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """The coroutine function of a decorated function: all of a hit.
+
+    It does not refer to the wrapper, so that no cycle keeps a function that is dropped.
+    """
+    serving, function = loops.serving, loops.function
+    plain = make_key is untyped_key
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        key = args if plain and not kwargs else make_key(args, kwargs)
+        cache = serving.get(get_running_loop(), EMPTY)
+        try:
+            found: Any = cache.lookup(key, MISSING)
+        except TypeError as error:
+            function.explain(error, key)
+            raise
+        if type(found) is not Entry:
+            value = found
+        elif monotonic() < found.fresh_until:
+            value = found.value
+        else:
+            waiting = answer(loops, cache, found, key, args, kwargs)
+            del cache, found  # while it waits, a caller keeps nothing that is cleared
+            return await waiting
+        if cache.bounded:
+            cache.touch(key)
+        cache.hits += 1
+        return value
+
+    return call
 
 
 class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
@@ -233,13 +234,14 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
     @coroutine_function
     def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]:
         # What calling __func__ comes to, in one step less.
+        function: Any = self.__func__
         if not kwargs:  # as most calls have none: a dict less to be made
-            return _call(self.__func__, self.__self__, *args)
-        return _call(self.__func__, self.__self__, *args, **kwargs)
+            return function.__call__(self.__self__, *args)  # type: ignore[no-any-return]
+        return function.__call__(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
 
     def __every__(self) -> List[Any]:
         """The caches that this is about."""
-        decorated: Decorated = self.__func__.__decorated__
+        decorated: Function = self.__func__.__decorated__
         return decorated.every()
 
     def cache_info(self) -> functools._CacheInfo:
@@ -260,7 +262,8 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
 
     def cache_clear(self) -> None:
         """As the function's: of all instances, unless each has a cache of its own."""
-        clear(self.__every__())
+        for loops in self.__every__():
+            loops.clear()
 
     async def cache_close(
         self,
