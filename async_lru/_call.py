@@ -44,6 +44,7 @@ class Call:
         "loops",
         "received",
         "settled",
+        "settling",
         "starting",
         "task",
         "traceback",
@@ -76,6 +77,7 @@ class Call:
         self.waits: Optional[Call] = None
         # The outcome.
         self.settled = False
+        self.settling = False
         self.value: Any = None
         self.error: Optional[BaseException] = None
         self.traceback: Optional[TracebackType] = None
@@ -119,8 +121,10 @@ class Call:
     def settle(self, _: object = None) -> bool:
         """Take the outcome if the task is done; True if the call is settled."""
         task = self.task
-        if self.settled or task is None or not task.done():
+        if self.settled or self.settling or task is None or not task.done():
             return self.settled
+        # A ttl function may call the decorated function: that call joins this one.
+        self.settling = True
         try:
             error = task.exception()
             if error is None:
@@ -130,6 +134,8 @@ class Call:
             error = raised
         try:
             self.end(error)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)) and not _raised_by(task):
+                raise error  # of a ttl function: it leaves the loop, as any callback's does
         finally:
             # Break the reference cycle: exception, traceback, frame.
             del error
@@ -456,6 +462,10 @@ def _makes_tasks_of_asyncio(kind: Any) -> bool:
     uvloop = sys.modules.get("uvloop")
     plain: List[Any] = [asyncio.BaseEventLoop] if uvloop is None else [asyncio.BaseEventLoop, uvloop.Loop]
     return any(kind.create_task is each.create_task for each in plain)
+
+
+def _raised_by(task: "Task[Any]") -> bool:
+    return task.cancelled() or task.exception() is not None
 
 
 def _without_ours(traceback: Optional[TracebackType]) -> Optional[TracebackType]:
