@@ -125,9 +125,23 @@ class State:
     def invalidate(self, key: Hashable) -> bool:
         cache = self.caches.get(self.loop)
         if cache is None or not cache.invalidate(key):
+            self.see_to_records()
             return False
         self.retire()
         return True
+
+    def see_to_records(self) -> None:
+        """Take the cache out of service if something is recorded, or it has been cleared.
+
+        Another thread may have done either and not come to this line yet. A call that follows
+        in this thread must not find what that thread has dropped.
+        """
+        loop: Any = self.loop()
+        serving = self.serving.get(loop)
+        if serving is None:
+            return
+        if serving.invalidated or serving is not self.caches.get(self.loop):
+            self.retire()
 
     def abandon(self, call: InFlight) -> None:
         """Look at a call that may have lost its last waiter."""
@@ -146,6 +160,7 @@ class State:
         """Drop the cache, and with it the refreshes that nobody has joined."""
         cache = self.caches.pop(self.loop, None)
         if cache is None:
+            self.see_to_records()
             return
         cache.cleared = True
         loop: Any = self.loop()

@@ -17,6 +17,7 @@ import pytest
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
 from .helpers import FREE_THREADED, collect, turns
+from .interference import PACKAGE
 
 THREADS = 4
 CALLS = 500
@@ -174,6 +175,75 @@ def test_an_invalidation_is_never_lost(switching: None, options: Any) -> None:
             over.set()
 
     in_threads(reader(), reader(), writer())
+
+
+class Standing:
+    """A thread that drops something and stands still at one line of the library."""
+
+    def __init__(self, drop: Callable[[], object], moment: int) -> None:
+        self.drop = drop
+        self.moment = moment
+        self.lines = 0
+        self.stands = threading.Event()
+        self.may_go_on = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self) -> "Standing":
+        self.thread.start()
+        assert self.stands.wait(120)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.may_go_on.set()
+        self.thread.join()
+
+    def run(self) -> None:
+        before = sys.gettrace()
+        sys.settrace(self.trace)
+        try:
+            self.drop()
+        finally:
+            sys.settrace(before)
+            self.stands.set()
+
+    def trace(self, frame: Any, event: str, _: object) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if event == "line":
+            self.lines += 1
+            if self.lines == self.moment:
+                self.stands.set()
+                self.may_go_on.wait(120)
+        return self.trace
+
+
+@pytest.mark.parametrize("first", ["cache_invalidate", "cache_clear"])
+@pytest.mark.parametrize("second", ["cache_invalidate", "cache_clear"])
+def test_dropped_by_two_threads_at_once(first: str, second: str) -> None:
+    """The second thread may rely on its own call, wherever the first one stands."""
+
+    @alru_cache
+    async def read(key: int) -> int:
+        return version
+
+    def drop(how: str) -> None:
+        getattr(read, how)(*[1] * (how == "cache_invalidate"))
+
+    async def main() -> int:
+        """Let the first thread stand at each line in turn; return how many lines it has run."""
+        nonlocal version
+        for moment in itertools.count(1):
+            await read(1)
+            with Standing(lambda: drop(first), moment) as standing:
+                version += 1
+                drop(second)
+                assert await read(1) == version, f"line {moment}"
+            if standing.lines < moment:
+                break
+        return standing.lines
+
+    version = 0
+    assert run_alone(main()) > 10
 
 
 @pytest.mark.parametrize("wait", [False, True])
