@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, Callable, Dict, Hashable, Optional
 from weakref import ref
 
@@ -10,6 +10,9 @@ from ._entry import EXPIRED, MISSING, Entry, InFlight
 from ._expiry import Expiry
 from ._loop import LoopRef
 from ._options import Lifetime
+
+# For how many seconds at a time a loop is kept from its other work as entries expire.
+SLICE = 0.003
 
 
 class Cache:
@@ -188,16 +191,22 @@ class Cache:
         entry.deadline = EXPIRED
 
     def expire(self) -> None:
-        """Remove the entries whose time has come. A refresh takes its entry's place."""
+        """Remove the entries whose time has come, for a few milliseconds at a time.
+
+        The timer is set again for the rest. A refresh takes its entry's place.
+        """
         if not self.take_token():
             self.expiry.set_timer()
             return
         try:
+            stop = perf_counter() + SLICE
             for entry in iter(self.expiry.pop, None):
                 entry.deadline = entry.until = EXPIRED
                 if entry.call is None:
                     self.remove(entry)
                 entry.value = None
+                if perf_counter() > stop:
+                    break
         finally:
             self.return_token()
             self.expiry.set_timer()

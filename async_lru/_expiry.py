@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _RESOLUTION = get_clock_info("monotonic").resolution
 
 
-def _no_timer() -> None:
-    """Stand for the weak reference to a timer that is gone."""
+def _no_watch() -> None:
+    """Stand for the weak reference to the watch of a timer that is gone."""
 
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Watch(_AnyRef):
     the collector may have it, tells nobody; nor is there anything left for a finalizer to see.
     """
 
-    __slots__ = ("loop", "timer")
+    __slots__ = ("__weakref__", "loop", "timer")
 
     loop: LoopRef
     timer: "Optional[asyncio.TimerHandle]"
@@ -60,7 +60,7 @@ class Expiry:
     stands in the queue, and leaves it at the front or when more than half are like it.
     """
 
-    __slots__ = ("cache", "discarded", "loop", "queue", "stopped", "timer")
+    __slots__ = ("cache", "discarded", "loop", "queue", "stopped", "watch")
 
     def __init__(self, loop: LoopRef, cache: Callable[[], Any]) -> None:
         self.loop = loop
@@ -69,8 +69,9 @@ class Expiry:
         self.queue: List[Entry] = []
         # How many have been discarded since the queue was last rebuilt.
         self.discarded = 0
-        # Held weakly: it refers to the loop, which is not to be kept alive.
-        self.timer: Callable[[], Optional["asyncio.TimerHandle"]] = _no_timer
+        # The timer's, weakly: the timer refers to the loop, which is not to be kept alive. (The
+        # timer itself cannot be weakly referenced in every loop.)
+        self.watch: Callable[[], Optional[Watch]] = _no_watch
         self.stopped = False
 
     def add(self, entry: Entry) -> None:
@@ -96,6 +97,10 @@ class Expiry:
             return heappop(self.queue)
         return None
 
+    def timer(self) -> "Optional[asyncio.TimerHandle]":
+        watch = self.watch()
+        return None if watch is None else watch.timer
+
     def set_timer(self) -> None:
         timer = self.timer()
         if timer is not None:
@@ -110,7 +115,7 @@ class Expiry:
             watch.loop = self.loop
             # In an empty context, so as not to keep a caller's alive.
             watch.timer = timer = loop.call_later(seconds, _fire, watch, context=Context())
-            self.timer = ref(timer)
+            self.watch = ref(watch)
             if self.stopped:  # perhaps by someone who has seen the last timer only
                 timer.cancel()
 

@@ -118,6 +118,59 @@ def test_expired_at_the_very_moment() -> None:
         loop.run_until_complete(function.cache_close())
 
 
+class Handle:
+    """A timer of a loop that is not written in Python: it cannot be weakly referenced."""
+
+    __slots__ = ("timer",)
+
+    def __init__(self, timer: asyncio.TimerHandle) -> None:
+        self.timer = timer
+
+    def cancel(self) -> None:
+        self.timer.cancel()
+
+
+def test_timers_that_cannot_be_weakly_referenced() -> None:
+    with clock_loop() as loop:
+        call_later = loop.call_later
+        set_timers: Any = loop
+        set_timers.call_later = lambda *args, **options: Handle(call_later(*args, **options))
+        function = alru_cache(ttl=10)(identity)
+
+        async def main() -> None:
+            assert [await function(1), await function(2)] == [1, 2]
+            loop.now += 10
+            await turns()
+            assert function.cache_info().currsize == 0
+            await function(3)
+            function.cache_invalidate(3)
+            await turns()
+            assert timers(loop) == []
+
+        loop.run_until_complete(main())
+
+
+def test_many_that_expire_at_once_do_not_block_the_loop() -> None:
+    """They are removed a few milliseconds at a time, and not served meanwhile."""
+    many = 50_000
+    with clock_loop() as loop:
+        function = alru_cache(maxsize=None, ttl=10)(identity)
+
+        async def main() -> None:
+            for key in range(many):
+                await function(key)
+            loop.now += 10
+            await turns(2)  # one for the timer to be noticed, one in which it fires
+            left = function.cache_info().currsize
+            assert 0 < left < many
+            assert not function.cache_contains(many - 1)
+            while function.cache_info().currsize:
+                await turns(1)
+            assert timers(loop) == []
+
+        loop.run_until_complete(main())
+
+
 async def test_never_served_in_a_tight_loop_of_hits(cached: Decorate) -> None:
     function = cached(now, ttl=0.02)
     first = await function()
