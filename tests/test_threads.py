@@ -188,12 +188,11 @@ class Standing:
         self.may_go_on = threading.Event()
         self.thread = threading.Thread(target=self.run)
 
-    def __enter__(self) -> "Standing":
+    def start(self) -> None:
         self.thread.start()
         assert self.stands.wait(120)
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def go_on(self) -> None:
         self.may_go_on.set()
         self.thread.join()
 
@@ -222,28 +221,35 @@ class Standing:
 def test_dropped_by_two_threads_at_once(first: str, second: str) -> None:
     """The second thread may rely on its own call, wherever the first one stands."""
 
+    versions = [0]
+
     @alru_cache
     async def read(key: int) -> int:
-        return version
+        return versions[-1]
 
     def drop(how: str) -> None:
         getattr(read, how)(*[1] * (how == "cache_invalidate"))
 
-    async def main() -> int:
-        """Let the first thread stand at each line in turn; return how many lines it has run."""
-        nonlocal version
-        for moment in itertools.count(1):
-            await read(1)
-            with Standing(lambda: drop(first), moment) as standing:
-                version += 1
-                drop(second)
-                assert await read(1) == version, f"line {moment}"
-            if standing.lines < moment:
-                break
+    async def lines(moment: int) -> int:
+        """Let the first thread stand at this line; return how many lines it has run."""
+        await read(1)
+        standing = Standing(lambda: drop(first), moment)
+        standing.start()
+        try:
+            versions.append(moment)
+            drop(second)
+            assert await read(1) == moment
+        finally:
+            standing.go_on()
         return standing.lines
 
-    version = 0
-    assert run_alone(main()) > 10
+    async def main() -> None:
+        moment = 1
+        while await lines(moment) >= moment:
+            moment += 1
+        assert moment > 10
+
+    run_alone(main())
 
 
 @pytest.mark.parametrize("wait", [False, True])
