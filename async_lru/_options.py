@@ -3,9 +3,10 @@
 import functools
 import math
 import random
+from datetime import timedelta
 from numbers import Real
 from time import monotonic
-from typing import Any, Callable, Optional, Tuple, Union, cast
+from typing import Any, Callable, Optional, Tuple, Union
 
 from ._function import is_coroutine_function
 
@@ -13,7 +14,8 @@ from ._function import is_coroutine_function
 Lifetime = Tuple[float, float]
 FOREVER: Lifetime = (math.inf, math.inf)
 
-TTL = Union[None, float, Callable[[Any], Optional[float]]]
+Seconds = Union[float, timedelta]
+TTL = Union[None, Seconds, Callable[[Any], Optional[Seconds]]]
 
 
 class Options:
@@ -40,7 +42,7 @@ class Options:
             if not callable(ttl) and refresh >= ttl:
                 raise ValueError(f"refresh must be less than ttl, got {refresh!r}")
         self.maxsize = None if maxsize is None else max(maxsize, 0)
-        self.ttl: TTL = cast("Any", ttl)
+        self.ttl: Union[float, Callable[[Any], Any], None] = ttl
         # Whether the ttl is a function, to be asked.
         self.asks = callable(ttl)
         self.jitter: float = jitter or 0
@@ -90,8 +92,6 @@ def _answer(value: Any) -> float:
     """What a ``ttl`` function has said."""
     if value is None:
         return math.inf
-    if isinstance(value, bool):
-        raise TypeError(f"ttl must return a number of seconds or None, got {value!r}")
     seconds = _seconds("what ttl returns", value)
     if math.isnan(seconds):
         raise ValueError("what ttl returns must be a number of seconds, got nan")
@@ -99,8 +99,10 @@ def _answer(value: Any) -> float:
 
 
 def _seconds(name: str, value: Any) -> float:
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, got {value!r}")
     try:
         return float(value)
     except OverflowError:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import random
 import time
+from datetime import timedelta
 from typing import Any, List
 from unittest import mock
 
@@ -11,7 +12,17 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import ClockLoop, Decorate, Source, clock_loop, identity, on_clock, timers, turns
+from .helpers import (
+    ClockLoop,
+    Decorate,
+    Source,
+    clock_loop,
+    identity,
+    on_clock,
+    this_loop,
+    timers,
+    turns,
+)
 
 
 async def now() -> float:
@@ -441,3 +452,37 @@ def test_uvloop() -> None:
         loop.run_until_complete(main())
     finally:
         loop.close()
+
+
+@on_clock
+async def test_seconds_as_a_timedelta(clock: ClockLoop, timed: Decorate) -> None:
+    second = timedelta(seconds=1)
+    plain = timed(identity, ttl=10 * second, jitter=4 * second)  # draws 0.5 and 0.75
+    asked = timed(this_loop, ttl=lambda _: 10 * second, jitter=4 * second)
+    await plain(1)
+    await asked(1)
+    clock.now += 11.9
+    assert plain.cache_contains(1)
+    clock.now += 0.2
+    assert not plain.cache_contains(1)
+    assert asked.cache_contains(1)
+    clock.now += 1
+    assert not asked.cache_contains(1)
+
+
+@on_clock
+async def test_an_age_as_a_timedelta(clock: ClockLoop, timed: Decorate) -> None:
+    function = timed(this_loop, ttl=timedelta(minutes=1), refresh=timedelta(seconds=10))
+    await function(1)
+    for age, tasks in (9, 0), (10, 1):
+        clock.now = 1000 + age
+        await function(1)
+        assert function.cache_parameters()["tasks"] == tasks
+        await turns()
+
+
+@pytest.mark.parametrize("answer", [timedelta(0), timedelta(-1)])
+async def test_an_answer_of_no_time(cached: Decorate, answer: timedelta) -> None:
+    function = cached(identity, ttl=lambda _: answer)
+    assert await function(1) == 1
+    assert not function.cache_contains(1)
