@@ -203,6 +203,12 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
             return self
         return _LRUCacheWrapperInstanceMethod(self, first)
 
+    # Test fixtures written for async_lru 2.4 read this private name, of Class.method and of
+    # instance.method, and set _LRUCacheWrapper__first_loop on what they find.
+    @property
+    def _LRUCacheWrapperInstanceMethod__wrapper(self: _Self) -> _Self:  # noqa: N802
+        return self
+
     def __reduce__(self) -> str:
         qualname: str = self.__dict__["__qualname__"]
         return qualname  # by reference, as a function
@@ -292,6 +298,11 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
     def __wrapped__(self) -> types.MethodType:
         """The method without the cache, which has the signature to show."""
         return types.MethodType(self.__func__.__wrapped__, self.__self__)
+
+    # Name mangling makes it the name that fixtures read, see above.
+    @property
+    def __wrapper(self) -> _LRUCacheWrapper[_R]:
+        return self.__func__
 
     def __getattr__(self, name: str) -> Any:
         try:
