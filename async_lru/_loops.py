@@ -95,9 +95,14 @@ class Loops:
     # In a loop's thread.
 
     def enter(self) -> Cache:
-        """The running loop's cache, put into service."""
-        state = self.here()
+        """The running loop's cache, put into service. Only calls do this."""
         loop = get_running_loop()
+        state = self.states.get(ref(loop))
+        if state is None:
+            lost = self.discard_closed()
+            state = self.bind(loop)
+            if lost:
+                self.warn()
         if self.last is not loop:
             self.let_go()
             self.last = loop
@@ -109,13 +114,12 @@ class Loops:
         return self.states.get(ref(loop)) or self.bind(loop)
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> State:
-        """Make room for a new loop, and discard what was cached for closed ones."""
+        """Make the state of a new loop."""
         decorated = self.decorated
         if loop not in decorated.seen:
             decorated.seen.add(loop)
             for loops in decorated.every():
                 loops.let_go()
-        lost = self.discard_closed()
         reference = LoopRef(loop, functools.partial(_forget, ref(self)))
         reference.thread = get_ident()
         state = State(
@@ -129,15 +133,21 @@ class Loops:
         self.states[reference] = state
         # Whoever closes all of them has put the loop there, and then looks for the states.
         state.closed = loop in decorated.closed
-        if lost and not decorated.warned:
+        return state
+
+    def warn(self) -> None:
+        """Issue the loop-reset warning, once for each decorated function."""
+        decorated = self.decorated
+        if not decorated.warned:
             decorated.warned = True
+            # Filters written for async_lru 2.4 match the beginning of the text.
             warnings.warn(
-                f"{decorated.name} is called after an event loop change, and what it had"
-                " cached for a loop that is closed is discarded",
+                f"alru_cache detected event loop change: {decorated.name} was called in a new"
+                " event loop, and its results for a closed event loop were dropped. This is"
+                " harmless in tests.",
                 AlruCacheLoopResetWarning,
                 stacklevel=_stacklevel_of_caller(),
             )
-        return state
 
     def let_go(self) -> None:
         """Keep no loop alive that its owner may have dropped."""
