@@ -142,7 +142,7 @@ def _key_maker(key: Optional[Callable[..., Hashable]], typed: bool) -> MakeKey:
         raise TypeError(f"key must be callable, got {key!r}")
     require_plain("key", key)
     if typed:
-        raise ValueError("typed does not go with key, which sees the arguments itself")
+        raise ValueError("typed=True cannot be combined with key")
     return custom_key(key)
 
 
@@ -158,7 +158,10 @@ def _wrap(
         function,
         (classmethod, staticmethod, types.MethodType, _LRUCacheWrapperInstanceMethod),
     ):
-        raise ValueError(f"per_instance is for methods of instances, got {function!r}")
+        raise ValueError(
+            f"per_instance=True stores the cache in the instance, and {function!r} gets none."
+            " Decorate a method, or remove per_instance=True."
+        )
     if isinstance(function, (classmethod, staticmethod)):
         binding = classmethod if isinstance(function, classmethod) else staticmethod
         function = cast("Any", function).__func__

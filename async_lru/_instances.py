@@ -24,7 +24,7 @@ from ._cache import Cache
 from ._closing import close
 from ._entry import MISSING, Entry
 from ._function import Text, coroutine_function
-from ._keys import typed_key, untyped_key
+from ._keys import is_instance_of_method
 from ._loops import Loops, states_in
 from ._wrapper import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
@@ -66,6 +66,26 @@ def _empty(reference: "ref[Kept]", _: object) -> None:
         kept.loops = kept.serving = None
 
 
+def _cannot_store(name: str, instance: Any) -> str:
+    """Explain why an instance cannot hold a cache, and what helps."""
+    attributes = getattr(instance, "__dict__", None)
+    if attributes is None:
+        lacks = "has no __dict__"
+    elif isinstance(attributes, dict):
+        lacks = "cannot be weakly referenced"
+    else:
+        lacks = "has no writable __dict__"
+    whose = f"Is {name} a method? If so, its"
+    if is_instance_of_method(name, instance):
+        whose = "Its"
+    return (
+        f"per_instance=True stores the cache of {name} in its first argument;"
+        f" {type(instance).__qualname__} {lacks}. {whose} class needs __dict__ and"
+        " __weakref__: slots=False (dataclasses, attrs), dict=True, weakref=True (msgspec), or"
+        ' __slots__ = (..., "__dict__", "__weakref__").'
+    )
+
+
 class PerInstanceWrapper(_LRUCacheWrapper[_R]):
     """A decorated method that keeps a cache in each instance."""
 
@@ -78,10 +98,10 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
         # By the id of an instance, what threads are about to put into it.
         self.__agreed__: Dict[int, Kept] = {}
         # Whether the key is made of all arguments, the instance included.
-        self.__whole__ = self.__make_key__ not in (untyped_key, typed_key)
+        self.__whole__ = self.__decorated__.options.keyed
 
     # As its base's, with the cache of the instance.
-    async def __call__(self, instance: Any, /, *args: Any, **kwargs: Any) -> _R:
+    async def __call__(self, instance: Any = MISSING, /, *args: Any, **kwargs: Any) -> _R:
         key = args if self.__plain__ and not kwargs else self.__key__(instance, args, kwargs)
         try:
             kept = instance.__dict__[self.__entry__]
@@ -120,7 +140,16 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
         cache.hits += 1
         return value  # type: ignore[no-any-return]
 
+    def __require__(self, instance: Any) -> None:
+        if instance is MISSING:
+            raise TypeError(
+                "per_instance=True stores the cache in the first positional argument, and"
+                f" {self.__decorated__.name} was called without one. Pass the instance by"
+                " position."
+            )
+
     def __key__(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
+        self.__require__(instance)
         key: Hashable = self.__make_key__(
             (instance, *args) if self.__whole__ else args, kwargs
         )
@@ -128,6 +157,7 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
 
     def __enter_for__(self, instance: Any, key: Hashable) -> Tuple[Kept, Cache]:
         """What an instance keeps, with its cache for the running loop in service."""
+        self.__require__(instance)
         self.__decorated__.require_hashable(key)
         kept = self.__hold__(instance)
         try:
@@ -146,11 +176,7 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
             kept.owner = ref(instance, partial(_empty, ref(kept)))
             there: Kept = instance.__dict__.setdefault(self.__entry__, kept)
         except (AttributeError, TypeError):
-            raise TypeError(
-                f"{self.__decorated__.name} keeps a cache in each instance, for which one of"
-                f" {type(instance).__qualname__} needs a writable __dict__ and a __weakref__:"
-                ' use slots=False, or __slots__ = (..., "__dict__", "__weakref__")'
-            ) from None
+            raise TypeError(_cannot_store(self.__decorated__.name, instance)) from None
         while there.owner() is not instance:  # copied from another one, or unpickled
             # Several threads that find it put the same in its place. Whoever agrees with none
             # of them, as they are done, finds that.
@@ -172,13 +198,13 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
             if loops.is_unused():
                 instance.__dict__.pop(self.__entry__, None)
 
-    def cache_contains(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
+    def cache_contains(self, instance: Any = MISSING, /, *args: Any, **kwargs: Any) -> bool:
         """Whether there is an entry for a call on this instance with these arguments."""
         key = self.__key__(instance, args, kwargs)
         self.__decorated__.require_hashable(key)
         return any(loops.contain(key) for loops in self.__of__(instance))
 
-    def cache_invalidate(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
+    def cache_invalidate(self, instance: Any = MISSING, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the entry for a call on this instance with these arguments."""
         key = self.__key__(instance, args, kwargs)
         self.__decorated__.require_hashable(key)

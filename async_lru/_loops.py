@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Hashable, List, Optional, Set, TypedDict
 from weakref import WeakSet, ref
 
 from ._cache import Cache
+from ._keys import why_unhashable
 from ._loop import LoopRef
 from ._options import Options
 from ._state import State
@@ -63,7 +64,7 @@ class Decorated:
         try:
             hash(key)
         except TypeError:
-            note = f"{self.name} is cached by its arguments: key= makes them hashable"
+            note = why_unhashable(self.name, key, keyed=self.options.keyed)
             getattr(error, "add_note", str)(note)
 
     def require_hashable(self, key: Hashable) -> None:

@@ -24,7 +24,7 @@ from ._answer import answer
 from ._closing import close
 from ._entry import MISSING, Entry
 from ._function import Annotations, CoroutineFunction, Text, coroutine_function
-from ._keys import untyped_key
+from ._keys import typed_key, untyped_key
 from ._loops import Decorated, Loops, _CacheParameters, clear, info, parameters
 
 _R = TypeVar("_R", covariant=True)
@@ -69,7 +69,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         self.__binding__: Optional[type] = binding
         # To a type checker the rest is nobody's business.
         name = getattr(named, "__qualname__", repr(named))
-        self.__decorated__: Any = Decorated(function, name, options, typed)
+        keyed = make_key not in (untyped_key, typed_key)
+        named_options = options.of(name, keyed=keyed)
+        self.__decorated__: Any = Decorated(function, name, named_options, typed)
         self.__make_key__: Any = make_key
         self.__plain__: bool = make_key is untyped_key
         self.__loops__: Any = Loops(self.__decorated__)
