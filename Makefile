@@ -25,7 +25,7 @@ soak: .venv/soak  ## two minutes of traffic: memory, timers, counters
 mutants: .venv/mutants  ## change the library, see if a test notices; MODULES="_cache _keys" are some
 	$(BIN)/python -m tests.mutants $(MODULES)
 
-bench: .venv/bench  ## compare the speed with that of other caches; WRITE=1 puts it in the README
+bench: .venv/bench  ## compare the speed with that of other caches; WRITE=1 puts it in docs/benchmarks.rst
 	$(BIN)/python -m benchmarks.compare $(if $(WRITE),--write)
 
 lint: .venv/tox  ## check style and types
