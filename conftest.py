@@ -18,8 +18,9 @@ import async_lru
 
 
 def imports(namespace: Dict[str, Any]) -> None:
-    """Give every page what the first example of README.rst imports, and sys for conditions."""
-    namespace.update(asyncio=asyncio, alru_cache=async_lru.alru_cache, sys=sys)
+    """Give every page the imports of README.rst's first example, and two for conditions."""
+    namespace.update(asyncio=asyncio, alru_cache=async_lru.alru_cache)
+    namespace.update(sys=sys, find_spec=importlib.util.find_spec)
 
 
 # A program, and the literal block right after it, which shows what the program prints.
