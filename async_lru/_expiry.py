@@ -69,8 +69,8 @@ class Expiry:
         self.queue: List[Entry] = []
         # How many have been discarded since the queue was last rebuilt.
         self.discarded = 0
-        # The timer's watch, weakly: the timer keeps the loop alive. (The timer itself cannot be
-        # weakly referenced in every loop.)
+        # The timer's watch, weakly: the timer keeps the loop alive. (In some loops the timer
+        # itself cannot be weakly referenced.)
         self.watch: Callable[[], Optional[Watch]] = _no_watch
         self.stopped = False
 
