@@ -64,4 +64,5 @@ def custom_key(function: Callable[..., Hashable]) -> MakeKey:
     def make_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
         return function(*args, **kwargs)
 
+    make_key.__dict__["key"] = function  # for pickling
     return make_key

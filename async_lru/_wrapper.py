@@ -26,6 +26,7 @@ from ._entry import MISSING, Entry
 from ._function import Annotations, CoroutineFunction, Text, coroutine_function
 from ._keys import typed_key, untyped_key
 from ._loops import Decorated, Loops, _CacheParameters, clear, info, parameters
+from ._sending import carrier, deep_copy, reduce, set_state
 
 _R = TypeVar("_R", covariant=True)
 _T = TypeVar("_T")
@@ -44,6 +45,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     # With two underscores: any other name is the user's, and the function's own.
     __slots__ = (
         "__binding__",
+        "__carriers__",
         "__decorated__",
         "__dict__",
         "__loops__",
@@ -68,11 +70,13 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         # classmethod or staticmethod, if this is to bind like one.
         self.__binding__: Optional[type] = binding
         # To a type checker the rest is nobody's business.
-        name = getattr(named, "__qualname__", repr(named))
+        name = options.name or getattr(named, "__qualname__", repr(named))
         keyed = make_key not in (untyped_key, typed_key)
         named_options = options.of(name, keyed=keyed)
         self.__decorated__: Any = Decorated(function, name, named_options, typed)
         self.__make_key__: Any = make_key
+        # By name, the functions that stand for this one when it is pickled.
+        self.__carriers__: Dict[str, Any] = {}
         self.__plain__: bool = make_key is untyped_key
         self.__loops__: Any = Loops(self.__decorated__)
         self.__serving__: Any = self.__loops__.serving
@@ -211,15 +215,27 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     def _LRUCacheWrapperInstanceMethod__wrapper(self: _Self) -> _Self:  # noqa: N802
         return self
 
-    def __reduce__(self) -> str:
-        qualname: str = self.__dict__["__qualname__"]
-        return qualname  # by reference, as a function
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return reduce(self, protocol)
+
+    def __setstate__(self, state: Any) -> None:
+        set_state(self, state)
+
+    # pickle looks these two up by name, see carrier().
+    @property
+    def __sent__(self) -> Any:
+        return carrier(self, "__sent__")
+
+    @property
+    def __sent_state__(self) -> Any:
+        return carrier(self, "__sent_state__")
 
     def __copy__(self: _Self) -> _Self:
         return self
 
     def __deepcopy__(self: _Self, memo: Dict[int, Any]) -> _Self:
-        return self
+        copied: _Self = deep_copy(self, memo)
+        return copied
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.__decorated__.name}, {self.cache_info()}>"
