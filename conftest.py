@@ -12,19 +12,19 @@ from typing import Any, Dict, Iterator, Optional
 
 import pytest
 from sybil import Document, Example, Region, Sybil
-from sybil.parsers.rest import SkipParser
 
 import async_lru
 
 
 def imports(namespace: Dict[str, Any]) -> None:
-    """Give every page the imports of README.rst's first example, and two for conditions."""
+    """Give every page the imports of README.rst's first example."""
     namespace.update(asyncio=asyncio, alru_cache=async_lru.alru_cache)
-    namespace.update(sys=sys, find_spec=importlib.util.find_spec)
 
 
-# A program, and the literal block right after it, which shows what the program prints.
+# A program, and the literal block right after it, which shows what the program prints. The
+# condition before it is part of the same example, because examples run in random order.
 PROGRAM = re.compile(
+    r"(?:^\.\. skip: next if\((?P<skipif>.+), reason=\"(?P<reason>.+)\"\)\n\n)?"
     r"^\.\. code-block:: python\n\n(?P<program>(?:(?: .*)?\n)+)"
     r"(?:\.\. code-block:: text\n\n(?P<output>(?:(?: .*)?\n)+))?",
     re.MULTILINE,
@@ -38,7 +38,11 @@ def programs(document: Document) -> Iterator[Region]:
 
 def prints(example: Example) -> Optional[str]:
     """Run a program, and compare its output with the page."""
-    program, output = (textwrap.dedent(text or "") for text in example.parsed.groups())
+    skipif, reason, program, output = (
+        textwrap.dedent(text or "") for text in example.parsed.groups()
+    )
+    if skipif and eval(skipif, {"sys": sys, "find_spec": importlib.util.find_spec}):  # noqa: S307
+        pytest.skip(reason)
     before = example.document.text.count("\n", 0, example.parsed.start("program"))
     lines = "\n" * before  # so that a traceback names the right one
     printed = io.StringIO()
@@ -69,7 +73,7 @@ FRAMEWORKS = "aiohttp", "fastapi", "httpx", "pydantic", "starlette"
 absent = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is None]
 
 pytest_collect_file = Sybil(
-    parsers=[programs, doctests, SkipParser()],
+    parsers=[programs, doctests],
     patterns=["README.rst", "docs/*.rst"],
     excludes=["docs/frameworks.rst"] if absent else [],
     setup=imports,
