@@ -309,8 +309,8 @@ class Call(_AnyIslice, InFlight):
         names: List[str] = []
         for call in self.chain():
             if call is caller:
-                through = f", through {', '.join(names)}" if names else ""
-                message = f"{caller.state.name} awaits its own result{through}"
+                via = f" (via {', '.join(names)})" if names else ""
+                message = f"{caller.state.name} would wait for its own result{via}"
                 del self, caller, call  # the exception keeps this frame
                 raise RuntimeError(message)
             if call.closing is not None:

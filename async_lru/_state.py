@@ -82,7 +82,10 @@ class State:
             if not self.closed and self.settled() is cache:
                 return cache
         self.serving.pop(loop, None)
-        raise RuntimeError(f"alru_cache is closed for {self.name}")
+        raise RuntimeError(
+            f"alru_cache is closed for {self.name} in this event loop."
+            " Another event loop has an open cache."
+        )
 
     def settled(self) -> Optional[Cache]:
         """The cache with all records applied; None if it is cleared, or not to be had."""

@@ -185,7 +185,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         ...     await sleep(0)
         >>> asyncio.run(main())
         Traceback (most recent call last):
-        RuntimeError: alru_cache is closed for sleep
+        RuntimeError: alru_cache is closed for sleep in this event loop. ...
         >>> asyncio.run(sleep(0, "open"))  # in another loop
         'open'
         """

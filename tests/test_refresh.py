@@ -1410,7 +1410,7 @@ async def test_work_that_awaits_its_own_key_and_there_is_no_old_result(
     ((message, error),) = messages(logged)
     assert message == NEVER
     assert "RuntimeError" in error
-    assert "awaits its own result" in error
+    assert "would wait for its own result" in error
     assert not cached.cache_contains()
     assert cached.cache_info() == (1, 1, 128, 0)
 
