@@ -16,7 +16,8 @@ _owners: "WeakKeyDictionary[Any, ref[Any]]" = WeakKeyDictionary()
 _NESTED_NAMES = 4
 
 
-def _carrier() -> None: ...
+def _carrier() -> None:
+    """Do nothing: a carrier is not called."""
 
 
 def carrier(wrapper: Any, name: str) -> Any:

@@ -196,7 +196,6 @@ class Hashed(Unhashable):
         return 1
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="notes are new in 3.11")
 @pytest.mark.parametrize(
     ("call", "begin", "has"),
     [
@@ -223,9 +222,10 @@ class Hashed(Unhashable):
 async def test_the_note_says_who_made_the_key(call: Any, begin: str, has: bool) -> None:
     with pytest.raises(TypeError, match="unhashable") as caught:
         await call([])
-    (note,) = vars(caught.value)["__notes__"]
-    assert note.startswith(begin)
-    assert ("per_instance=True" in note) == has
+    if sys.version_info >= (3, 11):  # notes are new there
+        (note,) = vars(caught.value)["__notes__"]
+        assert note.startswith(begin)
+        assert ("per_instance=True" in note) == has
 
 
 async def test_no_argument_name_is_taken(counter: Counter, cached: Decorate) -> None:
