@@ -191,16 +191,14 @@ def test_to_another_process(cloudpickle: Any, main: Dict[str, Any]) -> None:
 @pytest.mark.parametrize("how", ["pickle", "deepcopy", "cloudpickle"])
 @pytest.mark.parametrize("used", [False, True])
 async def test_an_instance_that_keeps_a_bound_method(how: str, used: bool) -> None:
+    pickler: Any = None if how == "deepcopy" else pytest.importorskip(how)
     client = Client("a")
     if used:
         await client.kept(1)
         await client.get(1)
         await client.get_one()
-    other: Any
-    if how == "deepcopy":
-        other = copy.deepcopy(client)
-    else:
-        pickler: Any = pytest.importorskip(how)
+    other: Any = copy.deepcopy(client)
+    if pickler is not None:
         other = pickler.loads(pickler.dumps(client))
     other.name = "b"
     assert other.kept is not client.kept
