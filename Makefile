@@ -1,48 +1,62 @@
-# Everything runs in .venv, which each target makes and fills for itself, again only when the
-# interpreter or the requirements have changed. `make PYTHON=python3.8 test` picks the former.
+# Each interpreter has its own environment under .venv/, and the tools have theirs: .venv/tools.
+# Each target fills the environment that it needs, again only when the requirements have changed.
+# `make PYTHON=python3.8 test` picks the interpreter.
 
 PYTHON ?= python3
-BIN = .venv/bin
-VERSION := $(shell $(PYTHON) -c 'import re, sys; print(re.sub(r"\W+", "-", sys.version))')
-VENV = .venv/made-by-python-$(VERSION)
+TOOLS_PYTHON ?= python3
+NAME := $(shell $(PYTHON) -c 'import platform as p, sysconfig as s; print(p.python_implementation().lower() + p.python_version() + ("t" if s.get_config_var("Py_GIL_DISABLED") else ""))')
+VENV = .venv/$(NAME)
+BIN = $(VENV)/bin
+TOOLS = .venv/tools
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test soak mutants bench lint docs all tools
+.PHONY: help demo test pytest soak mutants bench lint docs all tools
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: .venv/demo  ## fetch pages from a local server, through a cache
+demo: $(VENV)/demo.installed  ## fetch pages from a local server, through a cache
 	$(BIN)/python examples/get_pep.py
 
-test: .venv/test  ## run the suite, with coverage
+test: $(VENV)/test.installed  ## run the suite, with coverage
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report
 
-soak: .venv/soak  ## two minutes of traffic: memory, timers, counters
+pytest: $(VENV)/test.installed  ## run what ARGS="-p no:randomly tests/test_keys.py" says
+	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/soak.installed  ## two minutes of traffic: memory, timers, counters
 	$(BIN)/python -m tests.soak
 
-mutants: .venv/mutants  ## change the library, see if a test notices; MODULES="_cache _keys" are some
+mutants: $(VENV)/mutants.installed  ## change the library, see if a test notices; MODULES="_cache _keys" are some
 	$(BIN)/python -m tests.mutants $(MODULES)
 
-bench: .venv/bench  ## compare the speed with that of other caches; WRITE=1 puts it in the README
+bench: $(VENV)/bench.installed  ## compare the speed with that of other caches; WRITE=1 puts it in docs/benchmarks.rst
 	$(BIN)/python -m benchmarks.compare $(if $(WRITE),--write)
 
-lint: .venv/tox  ## check style and types
-	$(BIN)/tox -e lint
+lint: $(TOOLS)/tox.installed  ## check style and types
+	$(TOOLS)/bin/tox -e lint
 
-docs: .venv/tox  ## build the site
-	$(BIN)/tox -e docs
+docs: $(TOOLS)/tox.installed  ## build the site
+	$(TOOLS)/bin/tox -e docs
 
-all: .venv/tox  ## the suite on every Python found, lint, the site, and the built package
-	$(BIN)/tox
+all: $(TOOLS)/tox.installed  ## the suite on every Python found, lint, the site, and the built package
+	$(TOOLS)/bin/tox
 
-tools: .venv/tools  ## put into .venv/bin what CONTRIBUTING.rst names
+tools: $(TOOLS)/tools.installed  ## put into .venv/tools/bin what CONTRIBUTING.rst names
 
-$(VENV):
-	$(PYTHON) -m venv --clear .venv
+$(VENV)/made:
+	$(PYTHON) -m venv --clear $(VENV)
 	touch $@
 
-.venv/%: requirements/%.txt $(wildcard requirements/*.txt) setup.cfg $(VENV)
+$(TOOLS)/made:
+	$(TOOLS_PYTHON) -m venv --clear $(TOOLS)
+	touch $@
+
+$(VENV)/%.installed: requirements/%.txt $(wildcard requirements/*.txt) setup.cfg $(VENV)/made
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e . -r $<
+	touch $@
+
+$(TOOLS)/%.installed: requirements/%.txt $(wildcard requirements/*.txt) $(TOOLS)/made
+	$(TOOLS)/bin/python -m pip install -q --disable-pip-version-check -r $<
 	touch $@

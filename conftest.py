@@ -12,34 +12,37 @@ from typing import Any, Dict, Iterator, Optional
 
 import pytest
 from sybil import Document, Example, Region, Sybil
-from sybil.parsers.rest import PythonCodeBlockParser
 
 import async_lru
 
 
 def imports(namespace: Dict[str, Any]) -> None:
-    """What the first example imports; the others go on from there."""
+    """Give every page the imports of README.rst's first example."""
     namespace.update(asyncio=asyncio, alru_cache=async_lru.alru_cache)
 
 
-# Sphinx's two directives: a program, and what it prints.
-TESTCODE = re.compile(
-    r"^\.\. testcode::\n(?: +:skipif: (?P<skipif>.+)\n)?\n(?P<program>(?:(?: .*)?\n)+)"
-    r"(?:\.\. testoutput::\n\n(?P<output>(?:(?: .*)?\n)+))?",
+# A program, and the literal block right after it, which shows what the program prints. The
+# condition before it is part of the same example, because examples run in random order.
+PROGRAM = re.compile(
+    r"(?:^\.\. skip: next if\((?P<skipif>.+), reason=\"(?P<reason>.+)\"\)\n\n)?"
+    r"^\.\. code-block:: python\n\n(?P<program>(?:(?: .*)?\n)+)"
+    r"(?:\.\. code-block:: text\n\n(?P<output>(?:(?: .*)?\n)+))?",
     re.MULTILINE,
 )
 
 
 def programs(document: Document) -> Iterator[Region]:
-    for match in TESTCODE.finditer(document.text + "\n"):
+    for match in PROGRAM.finditer(document.text + "\n"):
         yield Region(match.start(), match.end() - 1, match, prints)
 
 
 def prints(example: Example) -> Optional[str]:
-    """Run a program; tell if it prints something else than the page says."""
-    skipif, program, output = (textwrap.dedent(text or "") for text in example.parsed.groups())
-    if skipif and eval(skipif, {"sys": sys}):  # noqa: S307
-        pytest.skip(skipif)
+    """Run a program, and compare its output with the page."""
+    skipif, reason, program, output = (
+        textwrap.dedent(text or "") for text in example.parsed.groups()
+    )
+    if skipif and eval(skipif, {"sys": sys, "find_spec": importlib.util.find_spec}):  # noqa: S307
+        pytest.skip(reason)
     before = example.document.text.count("\n", 0, example.parsed.start("program"))
     lines = "\n" * before  # so that a traceback names the right one
     printed = io.StringIO()
@@ -57,7 +60,7 @@ def doctests(document: Document) -> Iterator[Region]:
 
 
 def answers(example: Example) -> Optional[str]:
-    flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL  # as Sphinx has them
+    flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL  # of exceptions, the type only
     test = doctest.DocTestParser().get_doctest(
         example.parsed, {}, example.path, example.path, example.line - 1
     )
@@ -69,13 +72,11 @@ def answers(example: Example) -> Optional[str]:
 FRAMEWORKS = "aiohttp", "fastapi", "httpx", "pydantic", "starlette"
 absent = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is None]
 
-pytest_collect_file = (
-    Sybil(parsers=[PythonCodeBlockParser()], patterns=["README.rst"], setup=imports)
-    + Sybil(
-        parsers=[programs, doctests],
-        patterns=["docs/*.rst"],
-        excludes=["docs/frameworks.rst"] if absent else [],
-    )
+pytest_collect_file = Sybil(
+    parsers=[programs, doctests],
+    patterns=["README.rst", "docs/*.rst"],
+    excludes=["docs/frameworks.rst"] if absent else [],
+    setup=imports,
 ).pytest()
 
 

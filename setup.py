@@ -25,4 +25,10 @@ for target, (name, address) in LINKS.items():
     link = f"`{name} <{target}>`__"
     assert link in readme
     readme = readme.replace(link, f"`{name} <{address}>`__" if URL else name)
+# The other links to files.
+readme = re.sub(
+    r"`([^`<]+) <([\w/]+\.rst)>`__",
+    rf"`\1 <{URL}/blob/main/\2>`__" if URL else r"\1",
+    readme,
+)
 setup(long_description=readme, project_urls=dict(LINKS.values()) if URL else {})

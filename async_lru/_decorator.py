@@ -17,7 +17,7 @@ from typing import (
 from ._function import is_coroutine_function
 from ._instances import PerInstanceWrapper
 from ._keys import MakeKey, custom_key, typed_key, untyped_key
-from ._options import TTL, Options, require_plain
+from ._options import TTL, Options, Seconds, require_plain
 from ._wrapper import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def alru_cache(
     typed: bool = False,
     *,
     ttl: TTL = None,
-    jitter: Optional[float] = None,
+    jitter: Optional[Seconds] = None,
     key: Optional[Callable[..., Hashable]] = None,
-    refresh: Optional[float] = None,
+    refresh: Optional[Seconds] = None,
     per_instance: bool = False,
 ) -> "_CachedFunction[_P, _R]": ...
 
@@ -52,9 +52,9 @@ def alru_cache(
     typed: bool = False,
     *,
     ttl: TTL = None,
-    jitter: Optional[float] = None,
+    jitter: Optional[Seconds] = None,
     key: Optional[Callable[..., Hashable]] = None,
-    refresh: Optional[float] = None,
+    refresh: Optional[Seconds] = None,
     per_instance: bool = False,
 ) -> "_LRUCacheWrapper[_R]": ...
 
@@ -65,9 +65,9 @@ def alru_cache(
     typed: bool = False,
     *,
     ttl: TTL = None,
-    jitter: Optional[float] = None,
+    jitter: Optional[Seconds] = None,
     key: Optional[Callable[..., Hashable]] = None,
-    refresh: Optional[float] = None,
+    refresh: Optional[Seconds] = None,
     per_instance: bool = False,
 ) -> "_Decorator": ...
 
@@ -77,9 +77,9 @@ def alru_cache(
     typed: bool = False,
     *,
     ttl: TTL = None,
-    jitter: Optional[float] = None,
+    jitter: Optional[Seconds] = None,
     key: Optional[Callable[..., Hashable]] = None,
-    refresh: Optional[float] = None,
+    refresh: Optional[Seconds] = None,
     per_instance: bool = False,
 ) -> Any:
     """Cache the results of a coroutine function, as ``functools.lru_cache`` does.
@@ -92,14 +92,14 @@ def alru_cache(
         one is evicted (an int; None for no limit). Below zero it counts as 0: nothing is kept.
     :param typed: whether equal arguments of different types have entries of their own.
     :param ttl: for how many seconds a result is kept, from the moment the call returns (a real
-        number >= 0; None for no limit), or a function that gets the result and returns that
-        number: None for no limit, zero or less for not at all.
-    :param jitter: up to how many seconds are added to ttl (a real number >= 0; requires ttl),
-        drawn for each result by ``random.uniform``.
+        number >= 0 or a ``datetime.timedelta``; None for no limit), or a function that gets
+        the result and returns that: None for no limit, zero or less for not at all.
+    :param jitter: up to how many seconds are added to ttl (a number or timedelta as for ttl;
+        requires ttl), drawn for each result by ``random.uniform``.
     :param key: a function that gets the arguments of a call, the instance or class first, and
         returns a hashable key. By default the arguments are the key.
     :param refresh: the age in seconds from which a call has the result renewed in the
-        background (a real number >= 0; requires ttl, and is less than it).
+        background (a number or timedelta as for ttl; requires ttl, and is less than it).
     :param per_instance: whether each instance has a cache of its own, which goes with it. For
         methods of instances that have a ``__dict__`` and can be weakly referenced.
     :raises RuntimeError: what is decorated is not a coroutine function.
@@ -118,6 +118,10 @@ def alru_cache(
     """
     size = maxsize if maxsize is None or isinstance(maxsize, int) else 128
     options = Options(size, ttl, jitter, refresh)
+    if not isinstance(typed, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"typed must be a bool, got {typed!r}. Pass other options by name, such as ttl=60"
+        )
     make_key = _key_maker(key, typed)
     if not isinstance(per_instance, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"per_instance must be a bool, got {per_instance!r}")
@@ -138,7 +142,7 @@ def _key_maker(key: Optional[Callable[..., Hashable]], typed: bool) -> MakeKey:
         raise TypeError(f"key must be callable, got {key!r}")
     require_plain("key", key)
     if typed:
-        raise ValueError("typed does not go with key, which sees the arguments itself")
+        raise ValueError("typed=True cannot be combined with key")
     return custom_key(key)
 
 
@@ -154,7 +158,10 @@ def _wrap(
         function,
         (classmethod, staticmethod, types.MethodType, _LRUCacheWrapperInstanceMethod),
     ):
-        raise ValueError(f"per_instance is for methods of instances, got {function!r}")
+        raise ValueError(
+            f"per_instance=True stores the cache in the instance, and {function!r} gets none."
+            " Decorate a method, or remove per_instance=True."
+        )
     if isinstance(function, (classmethod, staticmethod)):
         binding = classmethod if isinstance(function, classmethod) else staticmethod
         function = cast("Any", function).__func__

@@ -1,11 +1,13 @@
 """The options of a decorated function: checked, and what they mean for a result."""
 
+import copy
 import functools
 import math
 import random
+from datetime import timedelta
 from numbers import Real
 from time import monotonic
-from typing import Any, Callable, Optional, Tuple, Union, cast
+from typing import Any, Callable, Optional, Tuple, Union
 
 from ._function import is_coroutine_function
 
@@ -13,16 +15,18 @@ from ._function import is_coroutine_function
 Lifetime = Tuple[float, float]
 FOREVER: Lifetime = (math.inf, math.inf)
 
-TTL = Union[None, float, Callable[[Any], Optional[float]]]
+Seconds = Union[float, timedelta]
+TTL = Union[None, Seconds, Callable[[Any], Optional[Seconds]]]
 
 
 class Options:
     """How many results are kept, and for how many seconds."""
 
-    __slots__ = ("asks", "jitter", "maxsize", "refresh", "ttl")
+    __slots__ = ("asks", "jitter", "keyed", "maxsize", "name", "refresh", "ttl")
 
     def __init__(self, maxsize: Optional[int], ttl: Any, jitter: Any, refresh: Any) -> None:
-        """Raises what is wrong with them."""
+        """Raise TypeError or ValueError for an option that makes no sense."""
+        given = f"refresh={refresh!r} and ttl={ttl!r}"
         if callable(ttl):
             require_plain("ttl", ttl)
         elif ttl is not None:
@@ -38,22 +42,32 @@ class Options:
             if ttl is None:
                 raise ValueError("refresh requires ttl to be set")
             if not callable(ttl) and refresh >= ttl:
-                raise ValueError(f"refresh must be less than ttl, got {refresh!r}")
+                raise ValueError(f"refresh must be less than ttl, got {given}")
         self.maxsize = None if maxsize is None else max(maxsize, 0)
-        self.ttl: TTL = cast("Any", ttl)
+        self.ttl: Union[float, Callable[[Any], Any], None] = ttl
         # Whether the ttl is a function, to be asked.
         self.asks = callable(ttl)
         self.jitter: float = jitter or 0
         self.refresh: Optional[float] = refresh
+        # For error messages: the decorated function's name, and whether it has key=.
+        self.name = ""
+        self.keyed = False
+
+    def of(self, name: str, *, keyed: bool) -> "Options":
+        """Copy them for one decorated function."""
+        options = copy.copy(self)
+        options.name = name
+        options.keyed = keyed
+        return options
 
     def lifetime(self, result: Any) -> Optional[Lifetime]:
         """How long a ttl has a result kept; None: not at all. Calls a ``ttl`` function."""
         ttl, refresh = self.ttl, self.refresh
         if callable(ttl):
             try:
-                ttl = _answer(ttl(result))
+                ttl = _answer(self.name, ttl(result))
             except StopIteration as error:  # as in a coroutine, which ends with one
-                raise RuntimeError("ttl raised StopIteration") from error
+                raise RuntimeError(f"{self.name}: ttl() raised StopIteration") from error
             if ttl <= 0:
                 return None
         assert ttl is not None
@@ -80,28 +94,39 @@ def require_plain(name: str, value: Any) -> None:
 
 
 def _non_negative(name: str, value: Any) -> float:
-    seconds = _seconds(name, value)
+    try:
+        seconds = _seconds(value)
+    except OverflowError:
+        raise ValueError(f"{name} is too large for a float") from None
+    if seconds is None:
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, got {value!r}")
     if not seconds >= 0:
         raise ValueError(f"{name} must be non-negative, got {value!r}")
     return seconds
 
 
-def _answer(value: Any) -> float:
-    """What a ``ttl`` function has said."""
+def _answer(name: str, value: Any) -> float:
+    """The seconds that the ``ttl`` function of the function with this name has returned."""
     if value is None:
         return math.inf
-    if isinstance(value, bool):
-        raise TypeError(f"ttl must return a number of seconds or None, got {value!r}")
-    seconds = _seconds("what ttl returns", value)
+    wanted = "It must return a number of seconds, a timedelta or None."
+    try:
+        seconds = _seconds(value)
+    except OverflowError:
+        raise ValueError(
+            f"{name}: ttl() returned a number too large for a float. {wanted}"
+        ) from None
+    if seconds is None:
+        raise TypeError(f"{name}: ttl() returned {value!r}. {wanted}")
     if math.isnan(seconds):
-        raise ValueError("what ttl returns must be a number of seconds, got nan")
+        raise ValueError(f"{name}: ttl() returned nan. {wanted}")
     return seconds
 
 
-def _seconds(name: str, value: Any) -> float:
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"{name} is too large for a float") from None
+def _seconds(value: Any) -> Optional[float]:
+    """Convert to a float; None for a value of another type."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    return float(value)

@@ -1,8 +1,8 @@
-"""Our cache beside those a user could pick instead: the tables and the plot in README.rst.
+"""Our cache beside those a user could pick instead, for docs/benchmarks.rst.
 
     python -m benchmarks.compare [--rounds 51] [--write]
 
-It writes to a new folder; with ``--write`` to the table of its Python in README.rst.
+It writes to a new folder; with ``--write`` to the table of its Python in docs/benchmarks.rst.
 
 Every cache does the same work in one process. A round is a bare await and right after it each
 of the caches, in random order, so that a slow moment of the machine, and the garbage that one
@@ -32,6 +32,7 @@ FACTS = "10 callers at once run it", "if the first is cancelled, the second"
 VERSION = platform.python_version()
 PYTHON = f"{platform.python_implementation()} {VERSION.rpartition('.')[0]}"
 START, END = f".. The table of {PYTHON} starts here.", f".. The table of {PYTHON} ends here."
+PAGE = ROOT / "docs" / "benchmarks.rst"
 PICTURED = "CPython 3.13"  # in comparison.svg
 
 
@@ -152,11 +153,10 @@ def plot(names: List[str], took: Dict[Any, float], file: pathlib.Path) -> None:
     figure.savefig(file, metadata={"Date": None})
 
 
-def write_readme(text: str) -> None:
-    readme = ROOT / "README.rst"
-    before, rest = readme.read_text().split(START)
+def write_page(text: str) -> None:
+    before, rest = PAGE.read_text().split(START)
     _, after = rest.split(END)
-    readme.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
+    PAGE.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
 
 
 async def main(rounds: int, write: bool) -> None:
@@ -191,8 +191,8 @@ async def main(rounds: int, write: bool) -> None:
     text = f"{table(names, took, facts)}\n\n{about}"
     print(text)
     if write:
-        write_readme(text)
-        written = [ROOT / "README.rst"]
+        write_page(text)
+        written = [PAGE]
     else:
         written = [pathlib.Path(tempfile.mkdtemp(prefix="async_lru-")) / "table.rst"]
         written[0].write_text(f"{text}\n")
@@ -206,8 +206,8 @@ async def main(rounds: int, write: bool) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Compare async_lru with its peers.")
     parser.add_argument("--rounds", type=int, default=51)
-    parser.add_argument("--write", action="store_true", help="to README.rst, and the plot")
+    parser.add_argument("--write", action="store_true", help="to the page, and the plot")
     arguments = parser.parse_args()
-    if arguments.write and START not in (ROOT / "README.rst").read_text():
-        parser.error(f"README.rst has no place for it: {START}")
+    if arguments.write and START not in PAGE.read_text():
+        parser.error(f"docs/benchmarks.rst has no place for it: {START}")
     asyncio.run(main(arguments.rounds, arguments.write))

@@ -1,4 +1,4 @@
-"""One benchmark for each kind of call: ``.venv/bin/python -m pytest benchmarks``."""
+"""One benchmark for each kind of call: ``make pytest ARGS=benchmarks``."""
 
 import asyncio
 from typing import Any, Callable, Dict, Iterator

@@ -1,5 +1,10 @@
 """How the site is built: ``make docs``."""
 
+import posixpath
+from typing import Any
+
+from docutils import nodes
+
 import async_lru
 
 project = "async_lru"
@@ -7,11 +12,21 @@ author = "the async_lru authors"
 copyright = "2026, the async_lru authors"  # noqa: A001
 version = release = async_lru.__version__
 
-extensions = ["sphinx.ext.doctest"]
-doctest_global_setup = "import sys"
 html_theme = "furo"
 html_title = f"async_lru {release}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 nitpicky = True
 nitpick_ignore = [("py:exc", "asyncio.CancelledError")]
+
+
+def setup(app: Any) -> None:
+    app.connect("doctree-read", link_to_pages)
+
+
+def link_to_pages(app: Any, doctree: Any) -> None:
+    """Let links between the sources, which a code host follows, lead to pages of the site."""
+    for link in doctree.findall(nodes.reference):
+        target = link.get("refuri", "")
+        if target.endswith(".rst") and ":" not in target:
+            link["refuri"] = posixpath.basename(target)[:-4].lower() + ".html"

@@ -17,20 +17,25 @@ from aiohttp import ClientSession, web
 from async_lru import alru_cache
 
 
-@alru_cache(maxsize=None, ttl=300)
-async def fetch(session: ClientSession, path: str) -> str:
-    async with session.get(path) as response:
-        response.raise_for_status()
-        return await response.text()
+class Site:
+    """Keeps the session, so that it is not part of the key."""
 
+    def __init__(self, session: ClientSession) -> None:
+        self.session = session
 
-async def crawl(session: ClientSession, path: str, depth: int, seen: Set[str]) -> None:
-    """Follow every link down to a depth. All at once: those who meet at a page share it."""
-    seen.add(path)
-    page = await fetch(session, path)
-    if depth:
-        links = re.findall(r'href="([^"]+)"', page)
-        await asyncio.gather(*[crawl(session, link, depth - 1, seen) for link in links])
+    @alru_cache(maxsize=None, ttl=300, per_instance=True)
+    async def fetch(self, path: str) -> str:
+        async with self.session.get(path) as response:
+            response.raise_for_status()
+            return await response.text()
+
+    async def crawl(self, path: str, depth: int, seen: Set[str]) -> None:
+        """Follow every link down to a depth; concurrent visits of a page share one request."""
+        seen.add(path)
+        page = await self.fetch(path)
+        if depth:
+            links = re.findall(r'href="([^"]+)"', page)
+            await asyncio.gather(*[self.crawl(link, depth - 1, seen) for link in links])
 
 
 async def main() -> int:
@@ -52,9 +57,10 @@ async def main() -> int:
 
     seen: Set[str] = set()
     async with ClientSession(f"http://{host}:{port}") as session:
-        await crawl(session, "/0", 6, seen)
-    print(f"{len(seen)} pages, {sum(requests.values())} requests, {fetch.cache_info()}")
-    await fetch.cache_close()
+        pages = Site(session)
+        await pages.crawl("/0", 6, seen)
+    print(f"{len(seen)} pages, {sum(requests.values())} requests, {pages.fetch.cache_info()}")
+    await pages.fetch.cache_close()
     await runner.cleanup()
     return int(set(requests.values()) != {1} or len(requests) != len(seen))
 

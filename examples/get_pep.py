@@ -19,7 +19,12 @@ from async_lru import alru_cache
 PEPS = 8, 290, 308, 320, 8, 218, 320, 279, 289, 320, 9991
 
 
-@alru_cache(maxsize=32)
+def by_number(session: ClientSession, number: int) -> int:
+    """The key: any session gets the same page."""
+    return number
+
+
+@alru_cache(maxsize=32, key=by_number)
 async def get_pep(session: ClientSession, number: int) -> Optional[bytes]:
     """The page of a PEP; None if there is no such PEP."""
     async with session.get(f"/pep-{number:04}/") as response:
@@ -75,7 +80,7 @@ async def show_the_rest(session: ClientSession) -> int:
     await get_pep(session, 8)
     print("after invalidation: ", get_pep.cache_info())
 
-    get_fresh_pep = alru_cache(ttl=0.1)(get_pep.__wrapped__)
+    get_fresh_pep = alru_cache(ttl=0.1, key=by_number)(get_pep.__wrapped__)
     await get_fresh_pep(session, 8)
     print("with a ttl of 0.1 s:", get_fresh_pep.cache_info())
     await asyncio.sleep(0.2)

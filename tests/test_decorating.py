@@ -9,6 +9,7 @@ import pickle
 import sys
 import typing
 import weakref
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, AsyncIterator, Dict, Iterator, List, Tuple, Type
@@ -250,8 +251,26 @@ def test_not_callable(thing: Any) -> None:
         ({"ttl": "5"}, TypeError, "^ttl must be a number of seconds"),
         ({"ttl": 1j}, TypeError, "^ttl must be a number of seconds"),
         ({"ttl": Decimal(5)}, TypeError, "^ttl must be a number of seconds"),
+        (
+            {"ttl": True},
+            TypeError,
+            "^ttl must be a number of seconds or a timedelta, got True",
+        ),
+        ({"ttl": 1, "jitter": False}, TypeError, "^jitter must be a number of seconds"),
+        ({"ttl": 1, "refresh": False}, TypeError, "^refresh must be a number of seconds"),
+        ({"ttl": timedelta(-1)}, ValueError, "^ttl must be non-negative"),
+        ({"ttl": 9, "jitter": timedelta(-1)}, ValueError, "^jitter must be non-negative"),
+        ({"ttl": 9, "refresh": timedelta(-1)}, ValueError, "^refresh must be non-negative"),
+        (
+            {"ttl": 60, "refresh": timedelta(minutes=1)},
+            ValueError,
+            r"^refresh must be less than ttl, got refresh=.*seconds=60\) and ttl=60$",
+        ),
+        ({"ttl": timedelta(minutes=1), "refresh": 60}, ValueError, "^refresh must be less"),
+        ({"typed": 60}, TypeError, "^typed must be a bool, got 60.*ttl=60"),
+        ({"typed": None}, TypeError, "^typed must be a bool, got None"),
         ({"key": 3}, TypeError, "^key must be callable"),
-        ({"key": len, "typed": True}, ValueError, "typed"),
+        ({"key": len, "typed": True}, ValueError, "^typed=True cannot be combined with key$"),
     ],
 )
 def test_bad_options(options: Any, error: Type[Exception], message: str) -> None:
@@ -297,6 +316,13 @@ def test_any_real_number_is_seconds() -> None:
     half: Any = Fraction(1, 2)
     alru_cache(two, ttl=half, jitter=0)
     alru_cache(two, ttl=math.inf)
+
+
+def test_seconds_in_the_place_of_typed() -> None:
+    """``alru_cache(128, 60)`` was taken for ``typed=True``, without any expiry."""
+    seconds: Any = 60
+    with pytest.raises(TypeError, match=r"^typed must be a bool, got 60"):
+        alru_cache(128, seconds)
 
 
 async def test_negative_maxsize_is_zero() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import random
 import time
+from datetime import timedelta
 from typing import Any, List
 from unittest import mock
 
@@ -11,7 +12,17 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import ClockLoop, Decorate, Source, clock_loop, identity, on_clock, timers, turns
+from .helpers import (
+    ClockLoop,
+    Decorate,
+    Source,
+    clock_loop,
+    identity,
+    on_clock,
+    this_loop,
+    timers,
+    turns,
+)
 
 
 async def now() -> float:
@@ -116,6 +127,59 @@ def test_expired_at_the_very_moment() -> None:
         loop.run_until_complete(main())
         assert function.cache_info() == (0, 2, 128, 1)
         loop.run_until_complete(function.cache_close())
+
+
+class Handle:
+    """A timer of a loop that is not written in Python: it cannot be weakly referenced."""
+
+    __slots__ = ("timer",)
+
+    def __init__(self, timer: asyncio.TimerHandle) -> None:
+        self.timer = timer
+
+    def cancel(self) -> None:
+        self.timer.cancel()
+
+
+def test_timers_that_cannot_be_weakly_referenced() -> None:
+    with clock_loop() as loop:
+        call_later = loop.call_later
+        set_timers: Any = loop
+        set_timers.call_later = lambda *args, **options: Handle(call_later(*args, **options))
+        function = alru_cache(ttl=10)(identity)
+
+        async def main() -> None:
+            assert [await function(1), await function(2)] == [1, 2]
+            loop.now += 10
+            await turns()
+            assert function.cache_info().currsize == 0
+            await function(3)
+            function.cache_invalidate(3)
+            await turns()
+            assert timers(loop) == []
+
+        loop.run_until_complete(main())
+
+
+def test_many_that_expire_at_once_do_not_block_the_loop() -> None:
+    """They are removed a few milliseconds at a time, and not served meanwhile."""
+    many = 50_000
+    with clock_loop() as loop:
+        function = alru_cache(maxsize=None, ttl=10)(identity)
+
+        async def main() -> None:
+            for key in range(many):
+                await function(key)
+            loop.now += 10
+            await turns(2)  # one for the timer to be noticed, one in which it fires
+            left = function.cache_info().currsize
+            assert 0 < left < many
+            assert not function.cache_contains(many - 1)
+            while function.cache_info().currsize:
+                await turns(1)
+            assert timers(loop) == []
+
+        loop.run_until_complete(main())
 
 
 async def test_never_served_in_a_tight_loop_of_hits(cached: Decorate) -> None:
@@ -388,3 +452,37 @@ def test_uvloop() -> None:
         loop.run_until_complete(main())
     finally:
         loop.close()
+
+
+@on_clock
+async def test_seconds_as_a_timedelta(clock: ClockLoop, timed: Decorate) -> None:
+    second = timedelta(seconds=1)
+    plain = timed(identity, ttl=10 * second, jitter=4 * second)  # draws 0.5 and 0.75
+    asked = timed(this_loop, ttl=lambda _: 10 * second, jitter=4 * second)
+    await plain(1)
+    await asked(1)
+    clock.now += 11.9
+    assert plain.cache_contains(1)
+    clock.now += 0.2
+    assert not plain.cache_contains(1)
+    assert asked.cache_contains(1)
+    clock.now += 1
+    assert not asked.cache_contains(1)
+
+
+@on_clock
+async def test_an_age_as_a_timedelta(clock: ClockLoop, timed: Decorate) -> None:
+    function = timed(this_loop, ttl=timedelta(minutes=1), refresh=timedelta(seconds=10))
+    await function(1)
+    for age, tasks in (9, 0), (10, 1):
+        clock.now = 1000 + age
+        await function(1)
+        assert function.cache_parameters()["tasks"] == tasks
+        await turns()
+
+
+@pytest.mark.parametrize("answer", [timedelta(0), timedelta(-1)])
+async def test_an_answer_of_no_time(cached: Decorate, answer: timedelta) -> None:
+    function = cached(identity, ttl=lambda _: answer)
+    assert await function(1) == 1
+    assert not function.cache_contains(1)

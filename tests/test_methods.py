@@ -115,13 +115,16 @@ async def test_clear_zeroes_the_counters(cached: Decorate) -> None:
     assert function.cache_info() == (1, 1, 128, 1)
 
 
+CLOSED = r"^alru_cache is closed for identity .*Another event loop has an open cache\.$"
+
+
 async def test_closed_refuses_calls_hits_too(cached: Decorate) -> None:
     function = cached(identity)
     await function(1)
     await function.cache_close()
     await function.cache_close()
     for x in 1, 2:
-        with pytest.raises(RuntimeError, match=r"^alru_cache is closed for identity"):
+        with pytest.raises(RuntimeError, match=CLOSED):
             await function(x)
     assert function.cache_info() == (0, 1, 128, 1)
     assert function.cache_contains(1)
@@ -493,7 +496,7 @@ async def test_methods_on_an_instance(cached: Decorate) -> None:
     one.method.cache_clear()
     assert Box.method.cache_info() == (0, 0, 128, 0)
     await one.method.cache_close()
-    with pytest.raises(RuntimeError, match=r"closed for .*Box\.method$"):
+    with pytest.raises(RuntimeError, match=r"closed for .*Box\.method in"):
         await other.method(1)
 
 

@@ -100,13 +100,13 @@ class Model:
         self.gone: Set[int] = set()
         self.warned = False
 
-    def enter(self, instance: int, loop: int) -> "Cache":
-        """Its cache in the loop, made if need be; then those for closed loops go."""
+    def enter(self, instance: int, loop: int, *, closes: bool = False) -> "Cache":
+        """Its cache in the loop, made if need be. A call then drops those of closed loops."""
         cache = self.caches.get((instance, loop))
         if cache is None:
             lost = False
             for other in self.of(instance):
-                if other.loop in self.gone:
+                if other.loop in self.gone and not closes:
                     del self.caches[instance, other.loop]
                     lost |= bool(other.entries) and not other.closed
                     reached["a loop closed, its cache before"] += other.closed
@@ -401,9 +401,10 @@ class Machine(RuleBasedStateMachine):
         self.clear(clear, None)
         self.close(close, (0, 0), whole=True, wait=False)
 
-    def cache(self, where: Where) -> Cache:
+    def cache(self, where: Where, *, closes: bool = False) -> Cache:
         instance, loop = where
-        return self.model.enter(instance if self.functions else 0, self.open[loop])
+        own = instance if self.functions else 0
+        return self.model.enter(own, self.open[loop], closes=closes)
 
     def call_each(self, where: Where, keys: List[int], at_once: bool) -> None:
         cache = self.cache(where)
@@ -515,7 +516,7 @@ class Machine(RuleBasedStateMachine):
         loop = self.open[where[1]]
         if whole:
             self.model.closed.add(loop)
-        caches = self.model.of(None, loop) if whole else [self.cache(where)]
+        caches = self.model.of(None, loop) if whole else [self.cache(where, closes=True)]
         self.model.close(caches, wait)
         closing = self.bound(None if whole else where[0]).cache_close(wait=wait)
         self.closing.append((self.loops[loop].create_task(closing), caches))

@@ -99,3 +99,24 @@ async def test_positional_options() -> None:
         "tasks": 0,
         "closed": False,
     }
+
+
+@pytest.mark.parametrize("options", [{}, {"per_instance": True}], ids=repr)
+async def test_names_that_fixtures_read(options: typing.Any) -> None:
+    """Fixtures for 2.4 unbind the function from its loop, through names that are private."""
+
+    class Box:
+        @alru_cache(**options)  # type: ignore[untyped-decorator]
+        async def method(self, x: int) -> int:
+            return x
+
+    box: typing.Any = Box()
+    function: typing.Any = Box.__dict__["method"]
+    for method in Box.method, box.method:
+        inner = getattr(method, "_LRUCacheWrapperInstanceMethod__wrapper")  # noqa: B009
+        assert inner is function
+        setattr(inner, "_LRUCacheWrapper__first_loop", None)  # noqa: B010
+    assert [await box.method(1), await box.method(1)] == [1, 1]
+    setattr(function, "_LRUCacheWrapper__first_loop", None)  # noqa: B010
+    assert await box.method(1) == 1
+    assert box.method.cache_info()[:2] == (2, 1)

@@ -78,6 +78,12 @@ def test_what_has_no_instance_is_refused(function: Any) -> None:
         alru_cache(per_instance=True)(function)
 
 
+def test_what_is_refused_is_said_with_a_cure() -> None:
+    static: Any = staticmethod(Client.get.__wrapped__)
+    with pytest.raises(ValueError, match=r"^per_instance=True stores .*Decorate a method"):
+        alru_cache(per_instance=True)(static)
+
+
 # Each its own
 
 
@@ -174,8 +180,8 @@ async def test_no_argument_name_is_taken() -> None:
     assert instance.get.cache_invalidate(**names)
 
 
-async def _await_or_not(call: Any, argument: Any) -> None:
-    result = call(argument)
+async def _await_or_not(call: Any, *arguments: Any) -> None:
+    result = call(*arguments)
     if inspect.isawaitable(result):
         await result
 
@@ -209,12 +215,60 @@ class NoDict:
     __slots__ = ("__weakref__",)
 
 
+class Slots:
+    __slots__ = ("__weakref__",)
+
+    @alru_cache(per_instance=True)
+    async def get(self) -> int:
+        return 1
+
+
+async def test_what_a_class_with_slots_lacks() -> None:
+    with pytest.raises(
+        TypeError, match=r"; Slots has no __dict__. Its class needs __dict__ and"
+    ):
+        await Slots().get()
+
+    @alru_cache(per_instance=True)
+    async def fetch(number: Any) -> Any:
+        return number
+
+    with pytest.raises(TypeError, match=r"; int has no __dict__. Is .*fetch a method\? "):
+        await fetch(1)
+    with pytest.raises(TypeError, match=r"; Meta has no writable __dict__. Is "):
+        await fetch(Meta("C", (), {}))
+    if not PYPY:
+        with pytest.raises(
+            TypeError, match=r"; NoWeakReference cannot be weakly referenced. Is"
+        ):
+            await fetch(NoWeakReference())
+
+
+@pytest.mark.parametrize("option", [{}, {"key": lambda x: x}])
+async def test_an_instance_that_is_missing(option: Any) -> None:
+    class Box:
+        @alru_cache(per_instance=True, **option)  # type: ignore[untyped-decorator]
+        async def get(self, x: int = 0) -> int:
+            return x
+
+    box: Any = Box()
+    get: Any = Box.get
+    for kwargs in {}, {"self": box}, {"self": box, "x": 1}:
+        for call in get, get.cache_contains, get.cache_invalidate:
+            with pytest.raises(
+                TypeError, match=r"first positional .*Box\.get.* by position\.$"
+            ):
+                await _await_or_not(functools.partial(call, **kwargs))
+    assert get.cache_info() == (0, 0, 128, 0)
+    assert not added(box)
+
+
 class Meta(type):
     """Its instances are classes, whose ``__dict__`` is not writable."""
 
 
 @pytest.mark.parametrize(
-    "make", [OnlySlots, NoWeakReference, NoDict, lambda: Meta("C", (), {}), object]
+    "make", [OnlySlots, NoWeakReference, NoDict, lambda: Meta("C", (), {}), object, int]
 )
 async def test_what_cannot_keep_a_cache(make: Callable[[], Any]) -> None:
     if PYPY and make is NoWeakReference:
@@ -228,7 +282,11 @@ async def test_what_cannot_keep_a_cache(make: Callable[[], Any]) -> None:
     call = get(instance)
     with pytest.raises(TypeError, match="slots=False") as raised:
         await call
-    assert '__slots__ = (..., "__dict__", "__weakref__")' in str(raised.value)
+    message = str(raised.value)
+    assert message.startswith("per_instance=True stores the cache of ")
+    assert '__slots__ = (..., "__dict__", "__weakref__")' in message
+    assert "dict=True, weakref=True (msgspec)" in message
+    assert ".get a method? " in message
     assert get.cache_info() == (0, 0, 128, 0)
     assert not get.cache_contains(instance)
     assert not get.cache_invalidate(instance)

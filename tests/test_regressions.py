@@ -486,7 +486,7 @@ async def test_a_factory_that_wraps_and_is_eager_hides_no_circle() -> None:
     again: Any = alru_cache(itself)
     asyncio.get_running_loop().set_task_factory(factory)
     try:
-        with pytest.raises(RuntimeError, match="awaits its own result"):
+        with pytest.raises(RuntimeError, match="would wait for its own result"):
             await asyncio.wait_for(again(1), 5)
     finally:
         asyncio.get_running_loop().set_task_factory(None)

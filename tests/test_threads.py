@@ -17,6 +17,7 @@ import pytest
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
 from .helpers import FREE_THREADED, collect, turns
+from .interference import PACKAGE
 
 THREADS = 4
 CALLS = 500
@@ -174,6 +175,81 @@ def test_an_invalidation_is_never_lost(switching: None, options: Any) -> None:
             over.set()
 
     in_threads(reader(), reader(), writer())
+
+
+class Standing:
+    """A thread that drops something and stands still at one line of the library."""
+
+    def __init__(self, drop: Callable[[], object], moment: int) -> None:
+        self.drop = drop
+        self.moment = moment
+        self.lines = 0
+        self.stands = threading.Event()
+        self.may_go_on = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def start(self) -> None:
+        self.thread.start()
+        assert self.stands.wait(120)
+
+    def go_on(self) -> None:
+        self.may_go_on.set()
+        self.thread.join()
+
+    def run(self) -> None:
+        before = sys.gettrace()
+        sys.settrace(self.trace)
+        try:
+            self.drop()
+        finally:
+            sys.settrace(before)
+            self.stands.set()
+
+    def trace(self, frame: Any, event: str, _: object) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if event == "line":
+            self.lines += 1
+            if self.lines == self.moment:
+                self.stands.set()
+                self.may_go_on.wait(120)
+        return self.trace
+
+
+@pytest.mark.parametrize("first", ["cache_invalidate", "cache_clear"])
+@pytest.mark.parametrize("second", ["cache_invalidate", "cache_clear"])
+def test_dropped_by_two_threads_at_once(first: str, second: str) -> None:
+    """The second thread may rely on its own call, wherever the first one stands."""
+
+    versions = [0]
+
+    @alru_cache
+    async def read(key: int) -> int:
+        return versions[-1]
+
+    def drop(how: str) -> None:
+        getattr(read, how)(*[1] * (how == "cache_invalidate"))
+
+    async def lines(moment: int) -> int:
+        """Let the first thread stand at this line; return how many lines it has run."""
+        await read(1)
+        standing = Standing(lambda: drop(first), moment)
+        standing.start()
+        try:
+            versions.append(moment)
+            drop(second)
+            assert await read(1) == moment
+        finally:
+            standing.go_on()
+        return standing.lines
+
+    async def main() -> None:
+        moment = 1
+        while await lines(moment) >= moment:
+            moment += 1
+        assert moment > 10
+
+    run_alone(main())
 
 
 @pytest.mark.parametrize("wait", [False, True])

@@ -4,6 +4,7 @@ An error that is expected carries an ignore comment of each checker that reports
 report a comment that ignores nothing.
 """
 
+from datetime import timedelta
 from functools import partial, partialmethod
 from typing import Any, Awaitable, Callable, Coroutine, Generic, List, Optional, TypeVar
 
@@ -240,3 +241,19 @@ alru_cache(ttl=lambda: 5)  # type: ignore[arg-type,misc]  # pyright: ignore[repo
 alru_cache(ttl=5, refresh="5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 alru_cache(ttl=5, refresh=seconds_of)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 alru_cache(per_instance="yes")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+def lifetime_of(result: bytes) -> Optional[timedelta]:
+    return None
+
+
+@alru_cache(
+    ttl=timedelta(minutes=5), jitter=timedelta(seconds=5), refresh=timedelta(minutes=1)
+)
+async def with_timedelta(n: int) -> bytes:
+    return b""
+
+
+@alru_cache(ttl=lifetime_of)
+async def with_timedelta_of_the_result(n: int) -> bytes:
+    return b""
