@@ -128,7 +128,9 @@ class Cache:
             return False
         found = self.lookup(key, MISSING)
         return (
-            type(found) is not Entry or found.call is not None or monotonic() < found.expires_at
+            type(found) is not Entry
+            or found.call is not None
+            or monotonic() < found.expires_at
         )
 
     def __len__(self) -> int:
@@ -243,9 +245,10 @@ class Cache:
                 self.discarded -= 1
                 continue
             entry.timer_at = entry.fresh_until = entry.expires_at = EXPIRED
-            entry.value = None
             if entry.call is None:
                 self.remove(entry)
+            else:
+                entry.value = None
         self.set_timer()
 
     def set_timer(self) -> None:

@@ -8,13 +8,14 @@ just started it, or a caller that comes in between. All of this happens in the l
 import asyncio
 import contextlib
 import functools
+import inspect
 import os
 import sys
 from asyncio import AbstractEventLoop, Future, Task, current_task, get_running_loop
 from contextvars import copy_context
 from time import monotonic
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, Awaitable, Dict, Hashable, List, Optional
+from typing import TYPE_CHECKING, Any, Awaitable, Dict, Hashable, List, Optional, cast
 from weakref import ref
 
 from ._cache import EMPTY, MISSING, Cache, Entry, run_in
@@ -26,6 +27,8 @@ _discard_from_call_graph: Any = getattr(asyncio, "future_discard_from_awaited_by
 
 # How many functions may start on the stack of one another.
 _DEPTH = 8
+# Of an exception, whatever attributes its class defines.
+_traceback_of = cast("Any", BaseException).__traceback__.__get__
 _PACKAGE = os.path.dirname(__file__)  # noqa: PTH120  # as code objects have it
 
 
@@ -45,6 +48,7 @@ class Call:
         "received",
         "settled",
         "settling",
+        "started",
         "starting",
         "task",
         "traceback",
@@ -76,6 +80,8 @@ class Call:
         # The call that this one waits for.
         self.waits: Optional[Call] = None
         # The outcome.
+        # Whether the function has run, however it has ended.
+        self.started = True
         self.settled = False
         self.settling = False
         self.value: Any = None
@@ -103,6 +109,9 @@ class Call:
                 self.task = Task(self.coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]  # pyright: ignore[reportCallIssue]
             else:
                 self.task = self.loop.create_task(self.coroutine)
+            if isinstance(self.task, Task):
+                # asyncio complains of the caller's task if the loop is closed too early.
+                cast("Any", self.task)._log_destroy_pending = False
             if self.loops.function.options.asks:
                 get_context = getattr(self.task, "get_context", copy_context)  # from 3.12
                 self.context = get_context()
@@ -110,9 +119,11 @@ class Call:
                 self.task.add_done_callback(self.settle)
         except BaseException as error:
             # KeyboardInterrupt, or there is no stack for more: plain assignments first.
-            self.settled = self.received = True
-            self.cancel()
-            self.end(error)
+            settled, self.settled, self.received = self.settled, True, True
+            self.started = _has_begun(self.coroutine)
+            if not settled:
+                self.cancel()
+                self.end(error)
             raise
         finally:
             # Break the reference cycle: the function's frame refers to this one.
@@ -172,7 +183,7 @@ class Call:
         with contextlib.suppress(RuntimeError, ValueError):
             self.coroutine.close()
         if error is not None:
-            self.traceback = _without_ours(error.__traceback__)
+            self.traceback = _without_ours(_traceback_of(error))
             self.error = BaseException.with_traceback(error, self.traceback)
         for waiter in list(self.waiters):
             # The caller may have been cancelled, or the loop be closed.
@@ -192,7 +203,8 @@ class Call:
             return
         now = monotonic()
         if refresh is not None and now < entry.expires_at:
-            entry.fresh_until = min(now + refresh, entry.expires_at)
+            if self.started:
+                entry.fresh_until = min(now + refresh, entry.expires_at)
         else:
             cache.remove(entry)
 
@@ -209,10 +221,10 @@ class Call:
         if self.received or not isinstance(error, Exception):
             return  # or cancelled, or it leaves the loop by itself
         self.received = True
-        name, kept = self.loops.function.name, self.entry.expires_at > monotonic()
-        message = f"Task exception was never retrieved: a call of {name} failed"
+        name, kept = self.loops.function.name, self.cache() is not None
+        message = f"Task exception was never retrieved: {name}"
         if kept:
-            message = f"a refresh of {name} failed; the old result stays until its ttl"
+            message = f"A refresh failed, and the old result stays until its ttl: {name}"
         self.loop.call_exception_handler(
             {"message": message, "exception": error, "future": self.task, "task": self.task}
         )
@@ -261,10 +273,11 @@ else:
 
 
 class _CallRef(_AnyRef):
-    """A weak reference to a call, which knows its place in the table of calls."""
+    """A weak reference to a call, which knows its places in the tables of calls."""
 
-    __slots__ = ("number",)
+    __slots__ = ("calls", "number")
 
+    calls: Dict[int, Any]
     number: int
 
 
@@ -274,22 +287,21 @@ _CALLS: Dict[int, _CallRef] = {}
 
 
 def _forget(reference: Any, calls: Dict[int, _CallRef] = _CALLS) -> None:
-    if calls.get(reference.number) is reference:
-        calls.pop(reference.number, None)
+    for table in (calls, reference.calls):
+        if table.get(reference.number) is reference:
+            table.pop(reference.number, None)
 
 
 def register(call: Call) -> None:
     reference = _CallRef(call, _forget)
     reference.number = id(call.coroutine)
-    _CALLS[reference.number] = reference
-    call.loops.calls[ref(call.loop)][call] = None
+    reference.calls = call.loops.calls[ref(call.loop)]
+    reference.calls[reference.number] = _CALLS[reference.number] = reference
 
 
 def unregister(call: Call) -> None:
     _CALLS.pop(id(call.coroutine), None)
-    calls = call.loops.calls.get(ref(call.loop))
-    if calls is not None:
-        calls.pop(call, None)
+    call.loops.calls.get(ref(call.loop), {}).pop(id(call.coroutine), None)
 
 
 def call_of(task: "Optional[Task[Any]]") -> Optional[Call]:
@@ -308,21 +320,26 @@ async def answer(
     coroutine: Any = None,
 ) -> Any:
     """What a call returns that is no plain hit. It joins a call in flight, or starts one."""
-    while True:
-        if cache is EMPTY:
-            cache = loops.enter()
-            found = cache.lookup(key, MISSING)
-        if type(found) is not Entry or monotonic() < found.expires_at:
-            return _hit(loops, cache, key, found, args, kwargs)
-        call: Any = found.call
-        if call is None or not call.settle():
-            break
-        # The task was done and its callback has not run yet: now the outcome is there.
-        cache = EMPTY
-    here = current_task()
-    caller = call_of(here)
+    call: Any = None
+    caller: Any = None
+    here: Any = None
     waiter: Any = None
+    starts = False
     try:
+        while True:
+            if cache is EMPTY:
+                cache = loops.enter()
+                found = cache.lookup(key, MISSING)
+            if type(found) is not Entry or monotonic() < found.expires_at:
+                return _hit(loops, cache, key, found, args, kwargs)
+            call = found.call
+            if call is None or not call.settle():
+                break
+            # The task was done and its callback has not run yet: now the outcome is there.
+            cache = EMPTY
+        # The task of this step, weakly: if it ends, its result may be this very coroutine.
+        here = _weakly(current_task())
+        caller = call_of(here())
         starts = call is None
         if starts:
             if found is not MISSING:
@@ -333,12 +350,21 @@ async def answer(
             depth = 0 if caller is None or caller.task is not None else caller.depth + 1
             call = Call(loops, Entry(key), coroutine, depth, background=False)
         elif caller is not None:
-            _refuse_cycle(loops, call, caller)
+            names = call.waits_for(caller)
+            if names is not None:
+                via = f" (via {', '.join(names)})" if names else ""
+                raise RuntimeError(
+                    f"{caller.loops.function.name} would wait for its own result{via}"
+                )
         if caller is not None:
             caller.waits = call
         if starts:
-            call.start(cache)
             cache.misses += 1
+            try:
+                call.start(cache)
+            except BaseException:
+                cache.misses -= not call.started
+                raise
         else:
             cache.hit(key)
             call.background = False
@@ -349,7 +375,7 @@ async def answer(
             call.waiters[waiter] = None
             call.starting = False
             if _add_to_call_graph is not None:
-                _add_to_call_graph(call.task, here)
+                _add_to_call_graph(call.task, here())
             # Cancelled here, the caller leaves; the last one to leave cancels the call.
             await waiter
             call.waiters.pop(waiter, None)
@@ -372,7 +398,7 @@ async def answer(
         if caller is not None:
             caller.waits = None
         if waiter is not None and _discard_from_call_graph is not None:
-            _discard_from_call_graph(call.task, here)
+            _discard_from_call_graph(call.task, here())
         # Break the reference cycle: exception, traceback, frame, call.
         cache = found = loops = call = caller = here = waiter = coroutine = None  # type: ignore[assignment]
 
@@ -383,28 +409,25 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
         cache.hit(key)
         return found
     value = found.value
-    if found.call is None and found.fresh_until <= monotonic():
+    call: Optional[Call] = None
+    try:
+        if found.call is not None or monotonic() < found.fresh_until:
+            cache.hit(key)
+            return value
         coroutine = function_coroutine(loops.function, args, kwargs)
-        call = Call(loops, found, coroutine, 0, background=True)
-        call.start(cache)
-        if cache.lookup(key) is not found and call.background and not call.settled:
-            call.cancel()  # a task factory has run it at once, and it has removed its entry
-        cache.hits += 1
-        if cache.bounded and cache.lookup(key, MISSING) is not MISSING:
-            cache.touch(key)
-    else:
         cache.hit(key)
-    return value
-
-
-def _refuse_cycle(loops: Loops, call: Call, caller: Call) -> None:
-    """Raise RuntimeError if the call waits for the caller that would wait for it."""
-    names = call.waits_for(caller)
-    if names is not None:
-        via = f" (via {', '.join(names)})" if names else ""
-        raise RuntimeError(
-            f"{caller.loops.function.name} would wait for its own result{via}"
-        )
+        call = Call(loops, found, coroutine, 0, background=True)
+        try:
+            call.start(cache)
+        except BaseException:
+            cache.hits -= not call.started
+            raise
+        if call.background and call.cache() is None:
+            call.cancel()  # a task factory has run it at once, and it has removed its entry
+        return value
+    finally:
+        # Break the reference cycle: exception, traceback, frame, call.
+        cache = found = call = value = None  # type: ignore[assignment]
 
 
 def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:
@@ -430,6 +453,9 @@ async def close(every: List[Loops], wait: bool) -> None:
     calls: List[Call] = [call for loops in every for call in loops.calls_in(loop)]
     if caller is not None:
         calls = [call for call in calls if call.waits_for(caller) is None]
+    if any(call.task is None for call in calls):
+        # Their tasks are being made further down on the stack. Cancelled here, as below.
+        await asyncio.sleep(0)
     if not wait:
         for call in calls:
             call.cancel()
@@ -460,8 +486,21 @@ def _makes_tasks_of_asyncio(kind: Any) -> bool:
     if sys.version_info < (3, 12):
         return False
     uvloop = sys.modules.get("uvloop")
-    plain: List[Any] = [asyncio.BaseEventLoop] if uvloop is None else [asyncio.BaseEventLoop, uvloop.Loop]
+    plain: List[Any] = (
+        [asyncio.BaseEventLoop] if uvloop is None else [asyncio.BaseEventLoop, uvloop.Loop]
+    )
     return any(kind.create_task is each.create_task for each in plain)
+
+
+def _weakly(task: "Optional[Task[Any]]") -> Any:
+    return (lambda: None) if task is None else ref(task)
+
+
+def _has_begun(coroutine: Any) -> bool:
+    """Whether a coroutine has taken a step, as far as can be told."""
+    return type(coroutine) is not CoroutineType or (
+        inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED
+    )
 
 
 def _raised_by(task: "Task[Any]") -> bool:
@@ -470,8 +509,12 @@ def _raised_by(task: "Task[Any]") -> bool:
 
 def _without_ours(traceback: Optional[TracebackType]) -> Optional[TracebackType]:
     """A traceback from the function's first frame on."""
-    while traceback is not None and os.path.dirname(  # noqa: PTH120
-        traceback.tb_frame.f_code.co_filename
-    ) == _PACKAGE:
+    while (
+        traceback is not None
+        and os.path.dirname(  # noqa: PTH120
+            traceback.tb_frame.f_code.co_filename
+        )
+        == _PACKAGE
+    ):
         traceback = traceback.tb_next
     return traceback

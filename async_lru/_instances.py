@@ -10,7 +10,7 @@ from weakref import ref
 from ._cache import EMPTY, MISSING, Entry
 from ._call import answer, close, function_coroutine
 from ._function import Text
-from ._keys import MakeKey, typed_key, untyped_key
+from ._keys import MakeKey, is_instance_of_method, untyped_key
 from ._loops import Function, Loops
 from ._wrapper import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
@@ -36,10 +36,18 @@ class Instances:
         # Private to this function: an override and what it overrides have one each.
         self.entry = f"_cache_{next(_numbers)}_of_{name}"
         # Whether the key is made of all arguments, the instance included.
-        self.whole = make_key not in (untyped_key, typed_key)
+        self.whole = function.options.keyed
 
     def key(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
+        self.require(instance)
         return self.make_key((instance, *args) if self.whole else args, kwargs)
+
+    def require(self, instance: Any) -> None:
+        if instance is MISSING:
+            raise TypeError(
+                "per_instance=True stores the cache in the first positional argument, and"
+                f" {self.function.name} was called without one. Pass the instance by position."
+            )
 
     def find(self, instance: Any) -> Optional[Loops]:
         """The caches of an instance, if there are any."""
@@ -53,17 +61,33 @@ class Instances:
             loops.owner = ref(instance, partial(_empty, ref(loops)))
             there = instance.__dict__.setdefault(self.entry, loops)
         except (AttributeError, TypeError):
-            raise TypeError(
-                f"{self.function.name} keeps a cache in each instance, for which one of"
-                f" {type(instance).__qualname__} needs a writable __dict__ and a __weakref__:"
-                ' use slots=False, or __slots__ = (..., "__dict__", "__weakref__")'
-            ) from None
+            raise TypeError(_cannot_store(self.function.name, instance)) from None
         if there is None or there.owner() is not instance:  # of what this is a copy of
             there = instance.__dict__[self.entry] = loops
         return cast("Loops", there)
 
     def __repr__(self) -> str:
         return f"<Instances of {self.function.name}>"
+
+
+def _cannot_store(name: str, instance: Any) -> str:
+    """Explain why an instance cannot hold a cache, and what helps."""
+    attributes = getattr(instance, "__dict__", None)
+    if attributes is None:
+        lacks = "has no __dict__"
+    elif isinstance(attributes, dict):
+        lacks = "cannot be weakly referenced"
+    else:
+        lacks = "has no writable __dict__"
+    whose = f"Is {name} a method? If so, its"
+    if is_instance_of_method(name, instance):
+        whose = "Its"
+    return (
+        f"per_instance=True stores the cache of {name} in its first argument;"
+        f" {type(instance).__qualname__} {lacks}. {whose} class needs __dict__ and"
+        " __weakref__: slots=False (dataclasses, attrs), dict=True, weakref=True (msgspec), or"
+        ' __slots__ = (..., "__dict__", "__weakref__").'
+    )
 
 
 def _empty(reference: "ref[Loops]", _: object) -> None:
@@ -88,12 +112,12 @@ class PerInstanceWrapper(_LRUCacheWrapper[_R]):
         self.__decorated__.require_hashable(key)
         return key, self.__instances__.find(instance)
 
-    def cache_contains(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
+    def cache_contains(self, instance: Any = MISSING, /, *args: Any, **kwargs: Any) -> bool:
         """Whether there is an entry for a call on this instance with these arguments."""
         key, loops = self.__find__(instance, args, kwargs)
         return loops is not None and loops.contains(key)
 
-    def cache_invalidate(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
+    def cache_invalidate(self, instance: Any = MISSING, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the entry for a call on this instance with these arguments."""
         key, loops = self.__find__(instance, args, kwargs)
         return loops is not None and loops.invalidate(key)
@@ -113,7 +137,7 @@ def _calling(instances: Instances) -> Callable[..., Coroutine[Any, Any, Any]]:
     plain, entry = instances.make_key is untyped_key, instances.entry
     function = instances.function
 
-    async def call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+    async def call(instance: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
         key = args if plain and not kwargs else instances.key(instance, args, kwargs)
         cache, found = EMPTY, MISSING
         try:
@@ -143,6 +167,7 @@ def _calling(instances: Instances) -> Callable[..., Coroutine[Any, Any, Any]]:
 
 
 def _start(instances: Instances, instance: Any, key: Hashable, args: Any, kwargs: Any) -> Any:
+    instances.require(instance)
     args = (instance, *args)
     loops, coroutine = instances.find(instance), None
     if loops is None:

@@ -22,8 +22,9 @@ from typing import (
 from ._cache import EMPTY, MISSING, Entry
 from ._call import answer, close
 from ._function import Annotations, CoroutineFunction, Text, coroutine_function
-from ._keys import MakeKey, untyped_key
+from ._keys import MakeKey, typed_key, untyped_key
 from ._loops import Function, Loops, _CacheParameters, info, parameters
+from ._sending import carrier, deep_copy, reduce, set_state
 
 _R = TypeVar("_R", covariant=True)
 _T = TypeVar("_T")
@@ -43,6 +44,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     __slots__ = (
         "__binding__",
         "__call__",
+        "__carriers__",
         "__decorated__",
         "__dict__",
         "__loops__",
@@ -65,9 +67,13 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         # classmethod or staticmethod, if this is to bind like one.
         self.__binding__: Optional[type] = binding
         # To a type checker the rest is nobody's business.
-        name = getattr(named, "__qualname__", repr(named))
-        self.__decorated__: Any = Function(function, name, options, typed)
+        name = options.name or getattr(named, "__qualname__", repr(named))
+        keyed = make_key not in (untyped_key, typed_key)
+        named_options = options.of(name, keyed=keyed)
+        self.__decorated__: Any = Function(function, name, named_options, typed)
         self.__make_key__: Any = make_key
+        # By name, the functions that stand for this one when it is pickled.
+        self.__carriers__: Dict[str, Any] = {}
         call = self.__prepare__()
         # A coroutine is named after its coroutine function.
         call.__name__, call.__qualname__ = getattr(named, "__name__", name), name
@@ -151,7 +157,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         ...     await sleep(0)
         >>> asyncio.run(main())
         Traceback (most recent call last):
-        RuntimeError: alru_cache is closed for sleep
+        RuntimeError: alru_cache is closed for sleep in this event loop. ...
         >>> asyncio.run(sleep(0, "open"))  # in another loop
         'open'
         """
@@ -175,15 +181,33 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
             return self
         return _LRUCacheWrapperInstanceMethod(self, first)
 
-    def __reduce__(self) -> str:
-        qualname: str = self.__dict__["__qualname__"]
-        return qualname  # by reference, as a function
+    # Test fixtures written for async_lru 2.4 read this private name, of Class.method and of
+    # instance.method, and set _LRUCacheWrapper__first_loop on what they find.
+    @property
+    def _LRUCacheWrapperInstanceMethod__wrapper(self: _Self) -> _Self:  # noqa: N802
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return reduce(self, protocol)
+
+    def __setstate__(self, state: Any) -> None:
+        set_state(self, state)
+
+    # pickle looks these two up by name, see carrier().
+    @property
+    def __sent__(self) -> Any:
+        return carrier(self, "__sent__")
+
+    @property
+    def __sent_state__(self) -> Any:
+        return carrier(self, "__sent_state__")
 
     def __copy__(self: _Self) -> _Self:
         return self
 
     def __deepcopy__(self: _Self, memo: Dict[int, Any]) -> _Self:
-        return self
+        copied: _Self = deep_copy(self, memo)
+        return copied
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.__decorated__.name}, {self.cache_info()}>"
@@ -295,6 +319,11 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
     def __wrapped__(self) -> types.MethodType:
         """The method without the cache, which has the signature to show."""
         return types.MethodType(self.__func__.__wrapped__, self.__self__)
+
+    # Name mangling makes it the name that fixtures read, see above.
+    @property
+    def __wrapper(self) -> _LRUCacheWrapper[_R]:
+        return self.__func__
 
     def __getattr__(self, name: str) -> Any:
         try:

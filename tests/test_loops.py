@@ -516,6 +516,7 @@ class LikeGated:
         ("del", "clear"),
     ],
 )
+@pytest.mark.filterwarnings("ignore::async_lru.AlruCacheLoopResetWarning")
 def test_no_lock_is_held_where_a_key_takes_its_time(
     worker: Worker, where: str, step: str
 ) -> None:
@@ -668,24 +669,6 @@ def elsewhere(step: Callable[[], Any]) -> None:
     thread.join()
 
 
-@pytest.mark.skipif(
-    FREE_THREADED, reason="what a thread has made is finalized by it, whoever lets go of it"
-)
-@pytest.mark.parametrize(
-    ("run", "clear"), [(here, here), (here, elsewhere), (elsewhere, here)]
-)
-def test_an_idle_loop_that_another_thread_has_run(run: Any, clear: Any) -> None:
-    """Its timers are not touched: that thread may go on at any time."""
-    function: Any = alru_cache(ttl=1000)(asyncio.sleep)
-    loop = asyncio.new_event_loop()
-    run(lambda: loop.run_until_complete(function(0)))
-    clear(function.cache_clear)
-    assert len(timers(loop)) == (run is not clear)
-    loop.run_until_complete(turns())
-    assert timers(loop) == []
-    loop.close()
-
-
 async def test_no_loop_no_call() -> None:
     function: Any = alru_cache(this_loop)
     await function(1)
@@ -759,131 +742,6 @@ class Last:
         self.act()
 
 
-def test_a_finalizer_amid_an_invalidation_of_an_idle_loop() -> None:
-    """What it drops in turn is dropped as well: whoever is at it looks again."""
-    found: List[Any] = []
-
-    def act() -> None:
-        cached: Any = function
-        found.append(cached.cache_invalidate(2))
-        found.append(cached.cache_contains(2))
-
-    async def work(x: int) -> Any:
-        return Last(act) if x == 1 else x
-
-    function: Any = alru_cache(work)
-    loop = asyncio.new_event_loop()
-    for x in 1, 2, 3:
-        loop.run_until_complete(function(x))
-    loop.run_until_complete(turns())
-    assert function.cache_invalidate(1)
-    collect()
-    assert found == [True, False]
-    assert function.cache_info() == (0, 3, 128, 1)
-    assert loop.run_until_complete(function(3)) == 3
-    assert function.cache_info().hits == 1
-    loop.close()
-
-
-@pytest.mark.skipif(PYPY, reason="a finalizer comes with the collector, not amid the step")
-@pytest.mark.parametrize("refresh", [None, 0])
-def test_a_call_while_another_thread_is_at_the_cache(refresh: Any) -> None:
-    """It began when the loop was idle, and was its own; now another runs it."""
-    found: List[Any] = []
-    works: List[int] = []
-
-    async def elsewhere() -> None:
-        found.append(await function(2))
-        found.append(await function(3))
-        found.append(function.cache_info()[:2])
-        if refresh is not None:  # what went with the last cache goes on for nobody
-            await turns()
-            found.append(function.cache_parameters()["tasks"])
-
-    def act() -> None:
-        cached: Any = function
-        cached.cache_invalidate(2)
-        in_another_thread(lambda: loop.run_until_complete(elsewhere()))
-
-    async def work(x: int) -> Any:
-        works.append(x)
-        if x == 4 and works.count(4) > 1:
-            await asyncio.Event().wait()
-        return Last(act) if x == 1 else x
-
-    options: Any = {} if refresh is None else {"ttl": 1000, "refresh": refresh}
-    function: Any = alru_cache(work, **options)
-    loop = asyncio.new_event_loop()
-
-    async def fill() -> None:
-        for x in 1, 2, 3:
-            await function(x)
-        if refresh is not None:
-            await function(4)
-            await function(4)
-        await turns()
-
-    loop.run_until_complete(fill())
-    before = function.cache_info()
-    assert function.cache_invalidate(1)
-    collect()
-    counts = before.hits, before.misses + 2
-    assert found == [2, 3, counts] + [0] * (refresh is not None)
-    assert [works.count(x) for x in (2, 3)] == [2, 2]
-    assert function.cache_info() == (*counts, 128, 2)
-    loop.run_until_complete(function.cache_close())
-    loop.close()
-
-
-def test_what_is_dropped_amid_an_invalidation_of_an_idle_loop_is_released() -> None:
-    """At once, as if alone: the loop may have no other turn."""
-    results: List[Any] = []
-
-    def act() -> None:
-        cached: Any = function
-        cached.cache_invalidate(2)
-
-    async def work(x: int) -> Any:
-        return Last(act) if x == 1 else Thing()
-
-    function: Any = alru_cache(work)
-    loop = asyncio.new_event_loop()
-
-    async def fill() -> None:
-        await function(1)
-        results.append(weakref.ref(await function(2)))
-        await turns()
-
-    loop.run_until_complete(fill())
-    assert function.cache_invalidate(1)
-    collect()
-    assert results[0]() is None
-    loop.close()
-
-
-def test_an_invalidation_of_a_loop_that_stopped_before_it_came_to_the_last_one() -> None:
-    results: List[Any] = []
-
-    async def work(x: int) -> Any:
-        return Thing()
-
-    function: Any = alru_cache(work)
-    loop = asyncio.new_event_loop()
-
-    async def fill() -> None:
-        results.extend([weakref.ref(await function(x)) for x in (1, 2)])
-        await turns()
-
-    loop.run_until_complete(fill())
-    loop.call_soon(loop.stop)
-    loop.call_soon(function.cache_invalidate, 1)
-    loop.run_forever()
-    assert function.cache_invalidate(2)
-    collect()
-    assert [result() for result in results] == [None, None]
-    loop.close()
-
-
 def test_what_another_thread_clears_goes_in_the_thread_of_its_loop(worker: Worker) -> None:
     threads: List[Any] = []
     busy, cleared = threading.Event(), threading.Event()
@@ -946,41 +804,6 @@ async def _block(entered: threading.Event, left: threading.Event) -> None:
     left.wait(10)
 
 
-@pytest.mark.parametrize("called", [True, False])
-def test_entries_expire_while_another_thread_is_at_the_cache(called: bool) -> None:
-    """It began when the loop was idle, and was its own; now another runs it."""
-    expired: List[Any] = []
-
-    def elsewhere() -> None:
-        loop.run_until_complete(asyncio.sleep(0.05))
-        expired.append(function.cache_contains(2))
-        if called:
-            expired.append(loop.run_until_complete(function(3)))
-
-    def act() -> None:
-        in_another_thread(elsewhere)
-
-    async def work(x: int) -> Any:
-        return Last(act) if x == 1 else x
-
-    function: Any = alru_cache(work, ttl=0.02)
-    loop = asyncio.new_event_loop()
-
-    async def fill() -> None:
-        for x in 1, 2:
-            await function(x)
-        await turns()
-
-    loop.run_until_complete(fill())
-    assert function.cache_invalidate(1)
-    collect()
-    assert expired == [False, 3][: 1 + called]
-    loop.run_until_complete(asyncio.sleep(0.1))
-    assert function.cache_info().currsize == 0
-    assert timers(loop) == []
-    loop.close()
-
-
 def test_a_caller_that_outlives_its_loop() -> None:
     """Nobody has closed the loop; it goes, and the call with it."""
 
@@ -1033,5 +856,6 @@ def test_a_call_that_outlives_its_loop_is_run_no_more() -> None:
     assert ended == []
     del caller, calls
     kept.clear()
+    function.cache_clear()
     gc.collect()
     assert ended == [1]

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 import warnings
 from typing import Any, List
@@ -113,6 +114,34 @@ async def test_clear_zeroes_the_counters(cached: Decorate) -> None:
     await function(1)
     await function(1)
     assert function.cache_info() == (1, 1, 128, 1)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+@pytest.mark.parametrize("wait", [False, True])
+async def test_a_close_that_begins_while_a_call_starts(cached: Decorate, wait: bool) -> None:
+    closing: List[Any] = []
+    gate = asyncio.Event()
+
+    async def work() -> str:
+        close = function.cache_close(wait=wait)
+        loop = asyncio.get_running_loop()
+        closing.append(asyncio.Task(close, loop=loop, eager_start=True))  # type: ignore[call-arg,unused-ignore]
+        await gate.wait()
+        return "x"
+
+    function = cached(work)
+    caller = asyncio.ensure_future(function())
+    await turns()
+    assert closing[0].done() != wait
+    gate.set()
+    await asyncio.wait([caller, *closing])
+    assert caller.cancelled() != wait
+    assert function.cache_parameters() == {
+        "typed": False,
+        "maxsize": 128,
+        "tasks": 0,
+        "closed": True,
+    }
 
 
 CLOSED = r"^alru_cache is closed for identity .*Another event loop has an open cache\.$"
@@ -537,67 +566,3 @@ async def test_deprecated_arguments_have_no_effect(source: Source, value: Any) -
         await Box().method.cache_close(cancel=value)
     await turns()
     assert caller.cancelled()
-
-
-@pytest.mark.parametrize("wait", [False, True])
-async def test_a_close_that_begins_while_a_task_is_made(cached: Decorate, wait: bool) -> None:
-    """By the task factory: the call is not lost, though it has no task yet."""
-    closing: List[Any] = []
-    begun = asyncio.Event()
-
-    async def work() -> str:
-        await begun.wait()
-        return "x"
-
-    function = cached(work)
-
-    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
-        if not closing:
-            closing.append(function.cache_close(wait=wait))
-            closing[0].send(None)
-        return asyncio.Task(coroutine, loop=loop, **options)
-
-    call = function()
-    asyncio.get_running_loop().set_task_factory(factory)
-    call.send(None)
-    asyncio.get_running_loop().set_task_factory(None)
-    await turns()
-    if not wait:  # it looks again, now that there is a task
-        closing[0].send(None)
-    begun.set()
-    await turns()
-    with pytest.raises(StopIteration):
-        closing[0].send(None)
-    with pytest.raises((StopIteration, asyncio.CancelledError)) as ended:
-        call.send(None)
-    assert (ended.type is StopIteration) == wait
-    assert function.cache_parameters()["tasks"] == 0
-
-
-async def test_who_comes_to_wait_for_the_one_that_closes_is_not_waited_for(
-    cached: Decorate,
-) -> None:
-    """The circle is closed while the close waits."""
-    closing, late = asyncio.Event(), asyncio.Event()
-
-    async def work(x: int) -> str:
-        if x == 0:
-            closing.set()
-            await function.cache_close(wait=True)
-            return "closed"
-        await late.wait()
-        return await bridge(0)  # type: ignore[no-any-return]
-
-    async def through(x: int) -> str:
-        return await function(x)  # type: ignore[no-any-return]
-
-    function: Any = cached(work)
-    bridge: Any = cached(through)
-    first = asyncio.ensure_future(function(1))
-    closer = asyncio.ensure_future(bridge(0))
-    await closing.wait()
-    await turns()
-    assert not closer.done()
-    late.set()  # now 1 waits for the bridge, which waits for 0, which waits for 1
-    await asyncio.wait_for(asyncio.gather(first, closer), 5)
-    assert [first.result(), closer.result()] == ["closed", "closed"]
