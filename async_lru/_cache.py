@@ -190,17 +190,19 @@ class Cache:
             self.entries[entry.key] = value
             self.release(entry)
             return
-        if entry.expires_at != EXPIRED:
-            # A refresh: the entry in the queue stays as it is, so that the heap stays one.
-            settled = self.entries[entry.key] = Entry(entry.key)
+        # A refresh gets a new entry: the one in the queue stays as it is, so that the heap stays
+        # one. The new entry is filled before it is put in place: an invalidation that comes in
+        # between must find a result to invalidate.
+        settled = entry if entry.expires_at == EXPIRED else Entry(entry.key)
+        settled.value, settled.fresh_until, settled.expires_at = value, fresh_until, expires_at
+        if settled is not entry:
+            self.entries[entry.key] = settled
             self.release(entry)
-            entry = settled
-        entry.value, entry.fresh_until, entry.expires_at = value, fresh_until, expires_at
         loop = self.loop()
         if expires_at < math.inf and loop is not None:
-            entry.timer_at = loop.time() + expires_at - monotonic()
-            heappush(self.queue, entry)
-            if self.queue[0] is entry:
+            settled.timer_at = loop.time() + expires_at - monotonic()
+            heappush(self.queue, settled)
+            if self.queue[0] is settled:
                 self.set_timer()
 
     def remove(self, entry: Entry) -> None:

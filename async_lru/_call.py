@@ -395,6 +395,8 @@ async def answer(
                 call.leave()
         raise
     finally:
+        if coroutine is not None and (call is None or call.coroutine is not coroutine):
+            coroutine.close()  # it was made in advance, and another call has come first
         if caller is not None:
             caller.waits = None
         if waiter is not None and _discard_from_call_graph is not None:

@@ -186,7 +186,8 @@ class World:
         self.works += 1
         self.last_work = asyncio.current_task()
         if not self.gate.is_set():
-            await self.gate.wait()
+            while not self.gate.is_set():
+                await self.gate.wait()
         elif not self.at_once:
             await asyncio.sleep(0)
         if number in self.failing:
@@ -852,7 +853,10 @@ def play(
         world = World(loop, OPTIONS[options], watch, by_key)
         watch.start(plan, world, coverage)
         if half_run is not None:
+            # Its work waits until the scenario has said whether it is to.
+            world.gate.clear()
             world.begin_half(half_run)
+            world.gate.set()
         for part in scenario(world), world.look_around():
             try:
                 await part
