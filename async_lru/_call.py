@@ -15,7 +15,17 @@ from asyncio import AbstractEventLoop, Future, Task, current_task, get_running_l
 from contextvars import copy_context
 from time import monotonic
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, Awaitable, Dict, Hashable, List, Optional, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Awaitable,
+    Dict,
+    Hashable,
+    List,
+    Optional,
+    Sequence,
+    cast,
+)
 from weakref import ref
 
 from ._cache import EMPTY, MISSING, Cache, Entry, run_in
@@ -77,8 +87,8 @@ class Call:
         self.starting = not background
         # How many eager starts are on the stack below its own.
         self.depth = depth
-        # The call that this one waits for.
-        self.waits: Optional[Call] = None
+        # The calls that this one waits for: one that it awaits, or several that it closes.
+        self.waits: Sequence[Call] = ()
         # The outcome.
         # Whether the function has run, however it has ended.
         self.started = True
@@ -254,15 +264,23 @@ class Call:
         if self.task is not None:
             self.task.cancel()
 
-    def waits_for(self, other: "Call") -> Optional[List[str]]:
-        """The names of the calls in between, if this call waits for the other one."""
-        names: List[str] = []
-        call: Optional[Call] = self
-        while call is not None:
+    def path_to(self, other: "Call") -> "Optional[List[Call]]":
+        """The calls from this one to another that it waits for, itself included."""
+        reached: "Dict[Call, Optional[Call]]" = {self: None}
+        following = [self]
+        while following:
+            call = following.pop()
             if call is other:
-                return names
-            names.append(call.loops.function.name)
-            call = call.waits
+                path: List[Call] = []
+                before = reached[call]
+                while before is not None:
+                    path.append(before)
+                    before = reached[before]
+                return path[::-1]
+            for waited in call.waits:
+                if waited not in reached:
+                    reached[waited] = call
+                    following.append(waited)
         return None
 
 
@@ -350,14 +368,15 @@ async def answer(
             depth = 0 if caller is None or caller.task is not None else caller.depth + 1
             call = Call(loops, Entry(key), coroutine, depth, background=False)
         elif caller is not None:
-            names = call.waits_for(caller)
-            if names is not None:
+            path = call.path_to(caller)
+            if path is not None:
+                names = [each.loops.function.name for each in path]
                 via = f" (via {', '.join(names)})" if names else ""
-                raise RuntimeError(
-                    f"{caller.loops.function.name} would wait for its own result{via}"
-                )
+                name = caller.loops.function.name
+                path = None
+                raise RuntimeError(f"{name} would wait for its own result{via}")
         if caller is not None:
-            caller.waits = call
+            caller.waits = (call,)
         if starts:
             cache.misses += 1
             try:
@@ -398,7 +417,7 @@ async def answer(
         if coroutine is not None and (call is None or call.coroutine is not coroutine):
             coroutine.close()  # it was made in advance, and another call has come first
         if caller is not None:
-            caller.waits = None
+            caller.waits = ()
         if waiter is not None and _discard_from_call_graph is not None:
             _discard_from_call_graph(call.task, here())
         # Break the reference cycle: exception, traceback, frame, call.
@@ -454,24 +473,22 @@ async def close(every: List[Loops], wait: bool) -> None:
         loops.close(loop)
     calls: List[Call] = [call for loops in every for call in loops.calls_in(loop)]
     if caller is not None:
-        calls = [call for call in calls if call.waits_for(caller) is None]
-    if any(call.task is None for call in calls):
-        # Their tasks are being made further down on the stack. Cancelled here, as below.
-        await asyncio.sleep(0)
-    if not wait:
-        for call in calls:
-            call.cancel()
-    for call in calls:
-        if call.task is None:
-            continue
-        if caller is not None:
-            caller.waits = call
-        try:
+        calls = [call for call in calls if call.path_to(caller) is None]
+        caller.waits = calls
+    try:
+        if any(call.task is None for call in calls):
+            # Their tasks are being made further down on the stack.
+            await asyncio.sleep(0)
+        tasks = [call.task for call in calls if call.task is not None]
+        if not wait:
+            for call in calls:
+                call.cancel()
+        if tasks:
             # Cancelled here, the caches stay closed, and the calls go on as they are.
-            await asyncio.wait([call.task])
-        finally:
-            if caller is not None:
-                caller.waits = None
+            await asyncio.wait(tasks)
+    finally:
+        if caller is not None:
+            caller.waits = ()
 
 
 def _starts_eagerly(loop: AbstractEventLoop) -> bool:

@@ -106,7 +106,7 @@ class Model:
         if cache is None:
             lost = False
             for other in self.of(instance):
-                if other.loop in self.gone and not closes:
+                if other.loop in self.gone and not (closes or loop in self.closed):
                     del self.caches[instance, other.loop]
                     lost |= bool(other.entries) and not other.closed
                     reached["a loop closed, its cache before"] += other.closed
