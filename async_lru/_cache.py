@@ -1,8 +1,8 @@
 """One event loop's results by key: which is the least recently used, which expires next.
 
-Only the loop's own thread changes a cache, and only between two steps. Everything else that has
-something to say, be it a thread, a signal handler or a finalizer, leaves a record in
-``invalidated``. The loop's thread applies the records before it looks anything up again.
+Only the loop's own thread changes a cache, and only between two steps. All others, such as
+other threads, signal handlers and finalizers, leave a record in ``invalidated``. The loop's
+thread applies the records before it looks anything up again.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ _SLICE, _AT_LEAST = 0.003, 64
 class Entry:
     """What a cache holds for a call in flight, or for a result that expires.
 
-    An entry is *in flight* while its first call runs. Then it is *fresh* before ``fresh_until``,
-    *due* for a refresh until ``expires_at``, and *expired* from then on. A result that never
-    expires is held bare, without an entry.
+    An entry is *in flight* while its first call runs. Then it is *fresh* before
+    ``fresh_until``, *due* for a refresh until ``expires_at``, and *expired* from then on. A
+    result that never expires is held bare, without an entry.
     """
 
     __slots__ = ("call", "expires_at", "fresh_until", "key", "timer_at", "value")
@@ -190,9 +190,9 @@ class Cache:
             self.entries[entry.key] = value
             self.release(entry)
             return
-        # A refresh gets a new entry: the one in the queue stays as it is, so that the heap stays
-        # one. The new entry is filled before it is put in place: an invalidation that comes in
-        # between must find a result to invalidate.
+        # A refresh gets a new entry, because an entry in the queue must not change its place.
+        # It is filled before it is put in place, because an invalidation that comes in between
+        # must find a result to invalidate.
         settled = entry if entry.expires_at == EXPIRED else Entry(entry.key)
         settled.value, settled.fresh_until, settled.expires_at = value, fresh_until, expires_at
         if settled is not entry:

@@ -24,6 +24,7 @@ from typing import (
     List,
     Optional,
     Sequence,
+    Tuple,
     cast,
 )
 from weakref import ref
@@ -35,6 +36,7 @@ from ._loops import Function, Loops
 _add_to_call_graph: Any = getattr(asyncio, "future_add_to_awaited_by", None)
 _discard_from_call_graph: Any = getattr(asyncio, "future_discard_from_awaited_by", None)
 
+_Coroutine: Any = CoroutineType
 # How many functions may start on the stack of one another.
 _DEPTH = 8
 # Of an exception, whatever attributes its class defines.
@@ -115,11 +117,11 @@ class Call:
             self.entry.call = self
             if not self.background:
                 cache.insert(self.entry)
-            if self.depth < _DEPTH and not self.background and _starts_eagerly(self.loop):
-                self.task = Task(self.coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]  # pyright: ignore[reportCallIssue]
+            if self.depth < _DEPTH and _starts_eagerly(self.loop):
+                self.task = Task(self.coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
             else:
                 self.task = self.loop.create_task(self.coroutine)
-            if isinstance(self.task, Task):
+            if isinstance(cast("Any", self.task), Task):
                 # asyncio complains of the caller's task if the loop is closed too early.
                 cast("Any", self.task)._log_destroy_pending = False
             if self.loops.function.options.asks:
@@ -189,22 +191,23 @@ class Call:
         self.settled = True
         self.entry.call = None
         unregister(self)
-        # A task factory may have wrapped the coroutine in a task that never ran it.
-        with contextlib.suppress(RuntimeError, ValueError):
-            self.coroutine.close()
         if error is not None:
             self.traceback = _without_ours(_traceback_of(error))
             self.error = BaseException.with_traceback(error, self.traceback)
+            # Break the reference cycle: exception, traceback, frame.
+            del error
+            self.withdraw()
         for waiter in list(self.waiters):
             # The caller may have been cancelled, or the loop be closed.
             with contextlib.suppress(asyncio.InvalidStateError, RuntimeError):
                 waiter.set_result(None)
-        if error is not None:
-            self.withdraw()
-            self.background = False
-            self.leave()
-            # Break the reference cycle: exception, traceback, frame.
-            del error
+        # Of a refresh that no caller has joined, this reports the failure.
+        self.background = False
+        self.leave()
+        # A task factory may have wrapped the coroutine in a task that never ran it. This comes
+        # last, because it runs code of the function.
+        if type(self.coroutine) is _Coroutine:
+            self.coroutine.close()
 
     def withdraw(self) -> None:
         """Remove the entry of a failed call. After a failed refresh, the old result stays."""
@@ -241,6 +244,14 @@ class Call:
 
     # Its callers.
 
+    def new_waiter(self, here: "Optional[Task[Any]]") -> "Future[None]":
+        waiter: "Future[None]" = self.loop.create_future()
+        self.waiters[waiter] = None
+        self.starting = False
+        if _add_to_call_graph is not None:
+            _add_to_call_graph(self.task, here)
+        return waiter
+
     def leave(self) -> None:
         """See to a call that may have lost its last caller."""
         if self.waiters or self.starting or self.background:
@@ -267,7 +278,7 @@ class Call:
     def path_to(self, other: "Call") -> "Optional[List[Call]]":
         """The calls from this one to another that it waits for, itself included."""
         reached: "Dict[Call, Optional[Call]]" = {self: None}
-        following = [self]
+        following: List[Call] = [self]
         while following:
             call = following.pop()
             if call is other:
@@ -299,22 +310,24 @@ class _CallRef(_AnyRef):
     number: int
 
 
-# All calls in flight by the id of their coroutine, weakly: a loop may be dropped or closed with
-# calls in flight.
+# All calls in flight by the id of their coroutine, weakly: a loop may be dropped, or closed,
+# while calls are in flight.
 _CALLS: Dict[int, _CallRef] = {}
 
 
 def _forget(reference: Any, calls: Dict[int, _CallRef] = _CALLS) -> None:
+    number: int = reference.number
     for table in (calls, reference.calls):
-        if table.get(reference.number) is reference:
-            table.pop(reference.number, None)
+        if table.get(number) is reference:
+            table.pop(number, None)
 
 
 def register(call: Call) -> None:
     reference = _CallRef(call, _forget)
-    reference.number = id(call.coroutine)
-    reference.calls = call.loops.calls[ref(call.loop)]
-    reference.calls[reference.number] = _CALLS[reference.number] = reference
+    reference.number = number = id(call.coroutine)
+    reference.calls = calls = call.loops.calls[ref(call.loop)]
+    calls[number] = reference
+    _CALLS[number] = reference
 
 
 def unregister(call: Call) -> None:
@@ -337,91 +350,68 @@ async def answer(
     kwargs: Any,
     coroutine: Any = None,
 ) -> Any:
-    """What a call returns that is no plain hit. It joins a call in flight, or starts one."""
+    """What a call returns that is no plain hit.
+
+    ``cache`` is EMPTY, or has ``found`` under the key. ``coroutine`` is the function's, if it
+    has been made in advance.
+    """
+    # The task of this step, weakly: if it ends, its result may be this very coroutine.
+    here = _weakly(current_task())
+    caller = call_of(here())
     call: Any = None
-    caller: Any = None
-    here: Any = None
     waiter: Any = None
-    starts = False
     try:
-        while True:
-            if cache is EMPTY:
-                cache = loops.enter()
-                found = cache.lookup(key, MISSING)
-            if type(found) is not Entry or monotonic() < found.expires_at:
-                return _hit(loops, cache, key, found, args, kwargs)
-            call = found.call
-            if call is None or not call.settle():
-                break
-            # The task was done and its callback has not run yet: now the outcome is there.
-            cache = EMPTY
-        # The task of this step, weakly: if it ends, its result may be this very coroutine.
-        here = _weakly(current_task())
-        caller = call_of(here())
-        starts = call is None
-        if starts:
+        cache, found = _look_up(loops, cache, found, key)
+        if type(found) is not Entry or monotonic() < found.expires_at:
+            return _hit(loops, cache, key, found, args, kwargs)
+        call = found.call
+        if call is not None:
+            _join(call, cache, key, caller)
+        else:
             if found is not MISSING:
-                cache.remove(found)  # expired, and the timer is late
+                cache.remove(found)  # it has expired, and the timer is late
             if coroutine is None:
                 coroutine = function_coroutine(loops.function, args, kwargs)
-            # The caller's frames are on the stack if it has not suspended yet.
-            depth = 0 if caller is None or caller.task is not None else caller.depth + 1
-            call = Call(loops, Entry(key), coroutine, depth, background=False)
-        elif caller is not None:
-            path = call.path_to(caller)
-            if path is not None:
-                names = [each.loops.function.name for each in path]
-                via = f" (via {', '.join(names)})" if names else ""
-                name = caller.loops.function.name
-                path = None
-                raise RuntimeError(f"{name} would wait for its own result{via}")
-        if caller is not None:
-            caller.waits = (call,)
-        if starts:
-            cache.misses += 1
-            try:
-                call.start(cache)
-            except BaseException:
-                cache.misses -= not call.started
-                raise
-        else:
-            cache.hit(key)
-            call.background = False
+            call = _start(loops, cache, key, coroutine, caller)
         # While it waits, a caller keeps nothing that is cleared.
-        del cache, found, loops
+        loops = cache = found = cast("Any", None)
         if not call.settled:
-            waiter = call.loop.create_future()
-            call.waiters[waiter] = None
-            call.starting = False
-            if _add_to_call_graph is not None:
-                _add_to_call_graph(call.task, here())
+            waiter = call.new_waiter(here())
             # Cancelled here, the caller leaves; the last one to leave cancels the call.
             await waiter
-            call.waiters.pop(waiter, None)
         if call.error is None:
             return call.value
         call.received = True
-        raise BaseException.with_traceback(call.error, call.traceback)
+        raise BaseException.with_traceback(call.error, call.traceback)  # noqa: TRY301
     except BaseException as error:
         if call is not None:
-            if starts:
-                call.starting = False
-            call.waiters.pop(waiter, None)
-            if isinstance(error, GeneratorExit) and waiter is not None:
-                # Closed or collected, perhaps in another thread or during another step.
-                run_in(call.loop, call.leave)
-            else:
-                call.leave()
+            _leave(call, waiter, error)
         raise
     finally:
         if coroutine is not None and (call is None or call.coroutine is not coroutine):
-            coroutine.close()  # it was made in advance, and another call has come first
-        if caller is not None:
-            caller.waits = ()
-        if waiter is not None and _discard_from_call_graph is not None:
-            _discard_from_call_graph(call.task, here())
+            coroutine.close()  # it was made in advance, and is not needed
+        _wait_no_more(call, caller, waiter, here)
         # Break the reference cycle: exception, traceback, frame, call.
-        cache = found = loops = call = caller = here = waiter = coroutine = None  # type: ignore[assignment]
+        del loops, cache, found, coroutine, call, caller, waiter
+
+
+def _wait_no_more(call: Any, caller: Optional[Call], waiter: Any, here: Any) -> None:
+    if caller is not None:
+        caller.waits = ()
+    if waiter is not None and _discard_from_call_graph is not None:
+        _discard_from_call_graph(call.task, here())
+
+
+def _look_up(loops: Loops, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:
+    """The cache in service, and what is under the key. A call in flight there is not done."""
+    while True:
+        if cache is EMPTY:
+            cache = loops.enter()
+            found = cache.lookup(key, MISSING)
+        # A task may be done before its callback has run. Then the outcome is there afterwards.
+        if type(found) is not Entry or found.call is None or not found.call.settle():
+            return cache, found
+        cache = EMPTY
 
 
 def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwargs: Any) -> Any:
@@ -436,8 +426,8 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
             cache.hit(key)
             return value
         coroutine = function_coroutine(loops.function, args, kwargs)
+        call = Call(loops, found, coroutine, _DEPTH, background=True)
         cache.hit(key)
-        call = Call(loops, found, coroutine, 0, background=True)
         try:
             call.start(cache)
         except BaseException:
@@ -448,13 +438,70 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
         return value
     finally:
         # Break the reference cycle: exception, traceback, frame, call.
-        cache = found = call = value = None  # type: ignore[assignment]
+        del loops, cache, found, value, call
+
+
+def _join(call: Call, cache: Cache, key: Hashable, caller: Optional[Call]) -> None:
+    if caller is not None:
+        _refuse_cycle(call, caller)
+        caller.waits = (call,)
+    cache.hit(key)
+    call.background = False
+
+
+def _start(
+    loops: Loops, cache: Cache, key: Hashable, coroutine: Any, caller: Optional[Call]
+) -> Call:
+    # The caller's frames are on the stack if it has not suspended yet.
+    depth = 0 if caller is None or caller.task is not None else caller.depth + 1
+    call = Call(loops, Entry(key), coroutine, depth, background=False)
+    try:
+        if caller is not None:
+            caller.waits = (call,)
+        cache.misses += 1
+        try:
+            call.start(cache)
+        except BaseException:
+            cache.misses -= not call.started
+            raise
+        return call
+    finally:
+        # Break the reference cycle: exception, traceback, frame, call.
+        del loops, cache, call, caller
+
+
+def _refuse_cycle(call: Call, caller: Call) -> None:
+    """Raise RuntimeError if the call waits for the caller that would wait for it."""
+    path = call.path_to(caller)
+    if path is None:
+        return
+    names = ", ".join(each.loops.function.name for each in path)
+    via = f" (via {names})" if names else ""
+    message = f"{caller.loops.function.name} would wait for its own result{via}"
+    # The exception keeps this frame.
+    del call, caller, path
+    raise RuntimeError(message)
+
+
+def _leave(call: Call, waiter: "Optional[Future[None]]", error: BaseException) -> None:
+    """Have a caller leave a call that is in flight, or whose failure it has received."""
+    if waiter is None:
+        call.starting = False
+        call.leave()
+        return
+    call.waiters.pop(waiter, None)
+    if isinstance(error, GeneratorExit):
+        # The caller's coroutine is closed or collected, perhaps in another thread, or during
+        # another step: the loop's next turn sees to it.
+        run_in(call.loop, call.leave)
+    else:
+        call.leave()
 
 
 def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:
     """The coroutine of a call; what the function returns may be another awaitable."""
-    coroutine = function.function(*args, **kwargs)
-    if type(coroutine) is not CoroutineType and not asyncio.iscoroutine(coroutine):
+    coroutine: Any = function.function(*args, **kwargs)
+    if type(coroutine) is not _Coroutine and not asyncio.iscoroutine(coroutine):
         return _await(coroutine)
     return coroutine
 
@@ -493,8 +540,9 @@ async def close(every: List[Loops], wait: bool) -> None:
 
 def _starts_eagerly(loop: AbstractEventLoop) -> bool:
     """Whether asyncio itself makes the loop's tasks, and can start them eagerly."""
+    kind: Any = type(loop)
     return (
-        _makes_tasks_of_asyncio(type(loop))
+        _makes_tasks_of_asyncio(kind)
         and loop.get_task_factory() is None
         and not loop.get_debug()
     )
@@ -517,7 +565,7 @@ def _weakly(task: "Optional[Task[Any]]") -> Any:
 
 def _has_begun(coroutine: Any) -> bool:
     """Whether a coroutine has taken a step, as far as can be told."""
-    return type(coroutine) is not CoroutineType or (
+    return type(coroutine) is not _Coroutine or (
         inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED
     )
 

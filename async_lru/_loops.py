@@ -6,8 +6,8 @@ service. The loop's next call applies the records, puts the cache into service, 
 again whether anything is recorded. A concurrent writer either found the cache in ``serving``
 and removed it, or recorded its change before this check. There is no lock.
 
-This relies on ``dict.pop``, ``dict.setdefault``, ``list(dict)``, ``set.copy`` and the setting of
-an item or an attribute being atomic, with and without the global interpreter lock.
+This code assumes that ``dict.pop``, ``dict.setdefault``, ``list(dict)``, ``set.copy`` and the
+setting of an item or an attribute are atomic, with and without the global interpreter lock.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ import sys
 import types
 import warnings
 from asyncio import AbstractEventLoop, get_running_loop
-from contextlib import suppress
 from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, TypedDict
 from weakref import ref
@@ -307,13 +306,11 @@ def parameters(function: Function, every: List[Loops]) -> _CacheParameters:
         "tasks": sum(
             len(loops.calls_in(loop)) for loops, loop in known if not loop.is_closed()
         ),
-        "closed": _closed(function, every, known),
+        "closed": _closed(function, known),
     }
 
 
-def _closed(
-    function: Function, every: List[Loops], known: List[Tuple[Loops, AbstractEventLoop]]
-) -> bool:
+def _closed(function: Function, known: List[Tuple[Loops, AbstractEventLoop]]) -> bool:
     """Whether closed in the running loop; without one, whether all there are have been."""
     here = asyncio._get_running_loop()
     if here is None:

@@ -7,6 +7,7 @@ import warnings
 from asyncio import get_running_loop
 from time import monotonic
 from typing import (
+    TYPE_CHECKING,
     Any,
     Callable,
     Coroutine,
@@ -16,6 +17,7 @@ from typing import (
     Optional,
     Tuple,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -37,19 +39,24 @@ _COPIED = [
 ]
 
 
+# Each decorated function has a coroutine function of its own here. (By name, as a type checker
+# takes what is in __slots__ for an attribute that is not bound.)
+_OF_EACH = ("__call__",)
+
+
 class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     """A coroutine function with a cache, as made by :func:`alru_cache`."""
 
     # With two underscores: any other name is the user's, and the function's own.
     __slots__ = (
         "__binding__",
-        "__call__",
         "__carriers__",
         "__decorated__",
         "__dict__",
         "__loops__",
         "__make_key__",
         "__weakref__",
+        *_OF_EACH,
     )
     __annotations__ = Annotations()  # type: Dict[str, Any]  # an annotation would go in it
 
@@ -77,12 +84,16 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         call = self.__prepare__()
         # A coroutine is named after its coroutine function.
         call.__name__, call.__qualname__ = getattr(named, "__name__", name), name
-        self.__call__: Any = call
+        cast("Any", self).__call__ = call
 
     def __prepare__(self) -> Any:
         """What a call runs. It is set up here once for all subclasses' caches."""
         self.__loops__: Any = Loops(self.__decorated__)
         return _calling(self.__loops__, self.__make_key__)
+
+    if TYPE_CHECKING:
+
+        async def __call__(self, /, *args: Any, **kwargs: Any) -> _R: ...
 
     def cache_info(self) -> functools._CacheInfo:
         """Hits, misses, ``maxsize`` and current size, over all event loops.

@@ -12,7 +12,6 @@ from async_lru import alru_cache
 
 from .helpers import PYPY, Decorate, Source, collect, timers, turns
 
-
 STARTED_EAGERLY = sys.version_info >= (3, 12)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import Decorate, Source, Thing, Worker, collect, identity, turns
+from .helpers import Decorate, Source, Thing, collect, identity, turns
 
 
 async def test_first_call_misses_later_ones_hit(cached: Decorate) -> None:

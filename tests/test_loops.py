@@ -18,7 +18,6 @@ from .helpers import (
     FREE_THREADED,
     PYPY,
     Decorate,
-    Thing,
     Worker,
     collect,
     run_program,
