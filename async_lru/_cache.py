@@ -39,7 +39,8 @@ class Entry:
         # By time.monotonic().
         self.fresh_until = EXPIRED
         self.expires_at = EXPIRED
-        # By the loop's clock: when the timer removes it. EXPIRED if it is not in the queue.
+        # By the loop's clock: when the timer removes it. EXPIRED if it is not in the queue. It
+        # does not change in the queue, which is ordered by it.
         self.timer_at = EXPIRED
         # The call in flight: the first one, or a refresh.
         self.call: Any = None
@@ -63,8 +64,8 @@ class Entry:
 MISSING = Entry(None)
 
 
-def _nothing() -> None:
-    """Stand for a weak reference to nothing."""
+def _nothing(*_: object) -> None:
+    """Stand for a weak reference to nothing, and for a step that is not taken."""
 
 
 class Cache:
@@ -112,7 +113,7 @@ class Cache:
         # True from when the loop is told of records until it applies them.
         self.woken = False
         # A heap of the entries that expire. An entry that is removed before its time stays in
-        # it, marked by timer_at, until it is the first or half of the queue is like it.
+        # it, not fresh any more, until it is the first or half of the queue is like it.
         self.queue: List[Entry] = []
         self.discarded = 0
         # The timer for the first of the queue, weakly, and the moment that it is set for.
@@ -218,10 +219,9 @@ class Cache:
         removed.key = removed.value = None
         removed.fresh_until = removed.expires_at = EXPIRED
         if removed.timer_at != EXPIRED:
-            removed.timer_at = EXPIRED
             self.discarded += 1
             if self.discarded > len(self.queue) // 2:
-                self.queue = [entry for entry in self.queue if entry.timer_at != EXPIRED]
+                self.queue = [entry for entry in self.queue if entry.fresh_until != EXPIRED]
                 heapify(self.queue)
                 self.discarded = 0
                 self.set_timer()
@@ -243,7 +243,7 @@ class Cache:
                 break
             count += 1
             entry = heappop(self.queue)
-            if entry.timer_at == EXPIRED:
+            if entry.fresh_until == EXPIRED:
                 self.discarded -= 1
                 continue
             entry.timer_at = entry.fresh_until = entry.expires_at = EXPIRED
@@ -256,13 +256,13 @@ class Cache:
     def set_timer(self) -> None:
         """Have one timer, for the first of the queue: one for each would cost half a miss."""
         self.cancel_timer()
-        while self.queue and self.queue[0].timer_at == EXPIRED:
+        while self.queue and self.queue[0].fresh_until == EXPIRED:
             heappop(self.queue)
             self.discarded -= 1
         loop = self.loop()
         if self.queue and loop is not None and not self.stopped:
             self.due = self.queue[0].timer_at
-            watch = Watch(self, _cancel)
+            watch = Watch(self, _cancel_in_its_loop)
             watch.loop = loop
             # In an empty context, to keep no caller's alive.
             watch.timer = loop.call_later(
@@ -272,8 +272,8 @@ class Cache:
 
     def cancel_timer(self) -> None:
         watch = self.watch()
-        if watch is not None and watch.timer is not None:
-            watch.timer.cancel()
+        if watch is not None:
+            watch.cancel()
 
     def stop(self) -> None:
         """Have no timer any more."""
@@ -309,6 +309,10 @@ class Watch(_CacheRef):
     loop: asyncio.AbstractEventLoop
     timer: Optional[asyncio.TimerHandle]
 
+    def cancel(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
 
 def _fire(watch: Watch) -> None:
     watch.timer = None
@@ -330,14 +334,15 @@ def run_in(loop: asyncio.AbstractEventLoop, step: Callable[[], object]) -> None:
         loop.call_soon_threadsafe(step, context=Context())
 
 
-# Bound here, as at the interpreter's exit a module's names are gone before the last object.
-def _cancel(
+def _cancel_in_its_loop(
     watch: Any,
-    run_in: Callable[..., None] = run_in,
+    # Bound here: at the interpreter's exit, a module's names are gone before the last object.
     is_finalizing: Callable[[], bool] = sys.is_finalizing,
+    run_in: Callable[..., None] = run_in,
+    nothing: Callable[..., None] = _nothing,
 ) -> None:
-    if watch.timer is not None and not is_finalizing():
-        run_in(watch.loop, watch.timer.cancel)
+    run = nothing if is_finalizing() else run_in
+    run(watch.loop, watch.cancel)
 
 
 # In the place of a cache that is out of service. It stays empty.

@@ -32,9 +32,15 @@ from weakref import ref
 from ._cache import EMPTY, MISSING, Cache, Entry, run_in
 from ._loops import Function, Loops
 
-# asyncio's call graph, from 3.14.
-_add_to_call_graph: Any = getattr(asyncio, "future_add_to_awaited_by", None)
-_discard_from_call_graph: Any = getattr(asyncio, "future_discard_from_awaited_by", None)
+
+def _no_call_graph(*_: object) -> None:
+    """Do nothing: asyncio has a call graph from 3.14 on."""
+
+
+_add_to_call_graph: Any = getattr(asyncio, "future_add_to_awaited_by", _no_call_graph)
+_discard_from_call_graph: Any = getattr(
+    asyncio, "future_discard_from_awaited_by", _no_call_graph
+)
 
 _Coroutine: Any = CoroutineType
 # How many functions may start on the stack of one another.
@@ -206,8 +212,7 @@ class Call:
         self.leave()
         # A task factory may have wrapped the coroutine in a task that never ran it. This comes
         # last, because it runs code of the function.
-        if type(self.coroutine) is _Coroutine:
-            self.coroutine.close()
+        self.coroutine.close()
 
     def withdraw(self) -> None:
         """Remove the entry of a failed call. After a failed refresh, the old result stays."""
@@ -248,8 +253,7 @@ class Call:
         waiter: "Future[None]" = self.loop.create_future()
         self.waiters[waiter] = None
         self.starting = False
-        if _add_to_call_graph is not None:
-            _add_to_call_graph(self.task, here)
+        _add_to_call_graph(self.task, here)
         return waiter
 
     def leave(self) -> None:
@@ -288,10 +292,9 @@ class Call:
                     path.append(before)
                     before = reached[before]
                 return path[::-1]
-            for waited in call.waits:
-                if waited not in reached:
-                    reached[waited] = call
-                    following.append(waited)
+            waits = [waited for waited in call.waits if waited not in reached]
+            reached.update(dict.fromkeys(waits, call))
+            following += waits
         return None
 
 
@@ -398,7 +401,7 @@ async def answer(
 def _wait_no_more(call: Any, caller: Optional[Call], waiter: Any, here: Any) -> None:
     if caller is not None:
         caller.waits = ()
-    if waiter is not None and _discard_from_call_graph is not None:
+    if waiter is not None:
         _discard_from_call_graph(call.task, here())
 
 
@@ -550,13 +553,9 @@ def _starts_eagerly(loop: AbstractEventLoop) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _makes_tasks_of_asyncio(kind: Any) -> bool:
-    if sys.version_info < (3, 12):
-        return False
-    uvloop = sys.modules.get("uvloop")
-    plain: List[Any] = (
-        [asyncio.BaseEventLoop] if uvloop is None else [asyncio.BaseEventLoop, uvloop.Loop]
-    )
-    return any(kind.create_task is each.create_task for each in plain)
+    uvloop = getattr(sys.modules.get("uvloop"), "Loop", None)
+    makers = [getattr(each, "create_task", None) for each in (asyncio.BaseEventLoop, uvloop)]
+    return sys.version_info >= (3, 12) and kind.create_task in makers
 
 
 def _weakly(task: "Optional[Task[Any]]") -> Any:

@@ -1,5 +1,6 @@
 """A cache for each instance of a method's class: ``per_instance=True``."""
 
+import contextlib
 import itertools
 from asyncio import get_running_loop
 from functools import partial
@@ -92,9 +93,8 @@ def _cannot_store(name: str, instance: Any) -> str:
 
 def _empty(reference: "ref[Loops]", _: object) -> None:
     """The instance is gone, and its results with it, even if a copy refers to its caches."""
-    loops = reference()
-    if loops is not None:
-        loops.empty()
+    with contextlib.suppress(AttributeError):  # they may be gone as well
+        cast("Any", reference()).empty()
 
 
 class PerInstanceWrapper(_LRUCacheWrapper[_R]):

@@ -11,6 +11,7 @@ setting of an item or an attribute are atomic, with and without the global inter
 """
 
 import asyncio
+import contextlib
 import functools
 import sys
 import types
@@ -75,7 +76,7 @@ class Function:
             hash(key)
         except TypeError:
             note = why_unhashable(self.name, key, keyed=self.options.keyed)
-            if sys.version_info >= (3, 11):
+            with contextlib.suppress(AttributeError):  # there are no notes below 3.11
                 error.add_note(note)
 
     def require_hashable(self, key: Hashable) -> None:

@@ -11,7 +11,9 @@ from typing import Any, List
 
 import pytest
 
-from .helpers import Decorate, collect, turns
+from async_lru import alru_cache
+
+from .helpers import ClockLoop, Decorate, Source, collect, on_clock, turns
 
 gates: List["asyncio.Future[Any]"] = []
 
@@ -229,3 +231,54 @@ class TestCallGraph:
         if not gates[0].done():
             gates[0].set_result(None)
         await patient
+
+
+def objects(kind: str) -> List[str]:
+    """What the library's objects of a kind show in a debugger."""
+    gc.collect()
+    things = [thing for thing in gc.get_objects() if type(thing).__name__ == kind]
+    return [repr(thing) for thing in things if type(thing).__module__.startswith("async_lru.")]
+
+
+@on_clock
+async def test_what_a_debugger_shows(
+    clock: ClockLoop, source: Source, timed: Decorate
+) -> None:
+    """Each entry, cache and call shows its state."""
+    function = timed(ttl=10, refresh=4)
+
+    class Box:
+        @alru_cache(per_instance=True)
+        async def method(self) -> int:
+            return 1
+
+    async def fail() -> None:
+        raise ValueError("no")
+
+    failing = timed(fail)
+    box = Box()
+    await box.method()
+    caller = asyncio.ensure_future(function("key"))
+    await turns()
+    assert "<Entry ('key',), in flight>" in objects("Entry")
+    assert "<Call of Source.fetch, in flight, 1 waiters>" in objects("Call")
+    assert "<Cache of 1, 0 hits, 1 misses>" in objects("Cache")
+    source.works[0].set_result("x")
+    await caller
+    assert "<Entry ('key',), fresh>" in objects("Entry")
+    clock.now += 4
+    assert "<Entry ('key',), due>" in objects("Entry")
+    await function("key")
+    await turns()
+    assert "<Call of Source.fetch, background, 0 waiters>" in objects("Call")
+    source.works[1].set_result("y")
+    await turns()
+    clock.now += 10
+    assert "<Entry ('key',), expired>" in objects("Entry")
+    with pytest.raises(ValueError, match="no") as failed:
+        await failing()
+    del failed
+    assert objects("Call") == []
+    assert "<Loops of Source.fetch, 1 caches>" in objects("Loops")
+    assert "<Function Source.fetch, 1 living>" in objects("Function")
+    assert any(text.endswith("Box.method>") for text in objects("Instances"))

@@ -133,7 +133,12 @@ class Shared:
         """What asyncio has logged, once those who were to wake have done so."""
         heard, self.heard_before, self.heard = self.heard_before, self.heard, []
         for message, failure in heard:
-            of_work = message == "Task exception was never retrieved (work)"
+            of_work = message.startswith(
+                (
+                    "Task exception was never retrieved: ",
+                    "A refresh failed, and the old result stays until its ttl: ",
+                )
+            )
             if of_work and failure.is_for_the_log():
                 what = "refreshes" if failure.refresh else "calls"
                 self.counts[0][f"failures of {what} that nobody was left to receive"] += 1
