@@ -200,13 +200,14 @@ class Call:
         if error is not None:
             self.traceback = _without_ours(_traceback_of(error))
             self.error = BaseException.with_traceback(error, self.traceback)
-            # Break the reference cycle: exception, traceback, frame.
-            del error
-            self.withdraw()
         for waiter in list(self.waiters):
             # The caller may have been cancelled, or the loop be closed.
             with contextlib.suppress(asyncio.InvalidStateError, RuntimeError):
                 waiter.set_result(None)
+        if error is not None:
+            # Break the reference cycle: exception, traceback, frame.
+            del error
+            self.withdraw()
         # Of a refresh that no caller has joined, this reports the failure.
         self.background = False
         self.leave()
@@ -319,10 +320,9 @@ _CALLS: Dict[int, _CallRef] = {}
 
 
 def _forget(reference: Any, calls: Dict[int, _CallRef] = _CALLS) -> None:
-    number: int = reference.number
-    for table in (calls, reference.calls):
-        if table.get(number) is reference:
-            table.pop(number, None)
+    # The number is still that of this call: the call keeps its coroutine until now.
+    calls.pop(reference.number, None)
+    reference.calls.pop(reference.number, None)
 
 
 def register(call: Call) -> None:

@@ -245,20 +245,20 @@ class Loops:
 
     def clear(self) -> None:
         """Drop the caches as they are: the next calls make new ones."""
-        dropped: List[Optional[Cache]] = []
-        for reference in list(self.by_loop):
-            cache = self.by_loop.pop(reference, None)
-            # Keep it until all are out of service: finalizers may call the function.
-            dropped.append(cache)
-            loop = reference()
-            if cache is None or loop is None:
-                continue
-            # Results are released in the thread of their loop, or at once if it does not run.
-            refreshes = [] if loop.is_running() else self.calls_in(loop)
-            run_in(loop, cache.drop if loop.is_running() else partial(_release, refreshes))
+        # Keep the caches until all are out of service: finalizers may call the function.
+        dropped = [self.by_loop.pop(reference, None) for reference in list(self.by_loop)]
         for loop, cache in list(self.serving.items()):
             if self.by_loop.get(ref(loop)) is not cache:
                 self.retire(loop)
+        for each in dropped:
+            loop_or_none = None if each is None else each.loop()
+            if each is None or loop_or_none is None:
+                continue
+            step: Callable[[], object] = each.drop
+            if not loop_or_none.is_running():
+                # What was cached is released at once. Only its refreshes are left.
+                step = partial(_release, self.calls_in(loop_or_none))
+            run_in(loop_or_none, step)
 
     def close(self, loop: AbstractEventLoop) -> None:
         self.closed[ref(loop)] = None

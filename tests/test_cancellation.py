@@ -145,7 +145,6 @@ async def test_last_caller_gone_before_the_works_first_step(
     caller.close()
     await turns()
     assert not function.cache_contains(1)
-    assert source.calls == [(1,)] * STARTED_EAGERLY
     assert function.cache_info() == (0, 1, 128, 0)
     assert function.cache_parameters()["tasks"] == 0
 
@@ -429,26 +428,3 @@ async def test_a_work_that_has_left_another_is_free_of_it(
     assert source.calls == [("second",), ("going on",)]
     source.works[1].set_result(None)
     assert [await other, await caller] == ["left", "left"]
-
-
-def test_a_caller_collected_after_its_loop_was_closed_before_the_first_step() -> None:
-    """Nothing is said of a coroutine that was never awaited: warnings are errors here."""
-
-    async def work() -> None:
-        await asyncio.sleep(0)
-
-    function: Any = alru_cache(work)
-    caller = function()
-
-    loop = asyncio.new_event_loop()
-
-    def begin() -> None:
-        caller.send(None)
-        loop.stop()
-
-    loop.call_soon(begin)
-    loop.run_forever()
-    loop.close()
-    caller.close()
-    gc.collect()
-    assert function.cache_parameters()["tasks"] == 0

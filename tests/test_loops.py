@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import os
 import threading
 import time
@@ -655,6 +656,8 @@ def test_a_dropped_loop_is_let_go_when_another_calls_that_is_known() -> None:
         collect()
     assert dropped() is None
     assert function.cache_info() == (1, 1, 128, 1)
+    function.cache_clear()
+    assert function.cache_info() == (0, 0, 128, 0)
     second.close()
 
 
@@ -858,3 +861,47 @@ def test_a_call_that_outlives_its_loop_is_run_no_more() -> None:
     function.cache_clear()
     gc.collect()
     assert ended == [1]
+
+
+class Meddling:
+    """A key that has another step taken in the middle of its comparison."""
+
+    step: Any = staticmethod(lambda: None)
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        self.step()
+        return self is other
+
+
+@pytest.mark.parametrize("moment", range(8))
+def test_records_are_applied_while_another_is_left(worker: Worker, moment: int) -> None:
+    """The record that is being left is not lost with those that are applied."""
+    runs: List[Any] = []
+
+    async def work(key: Any) -> None:
+        runs.append(key)
+
+    function: Any = alru_cache(work)
+    keys = [Meddling(), Meddling()]
+    for key in keys:
+        worker.run(function(key))
+    assert function.cache_invalidate(keys[0])
+    comparisons = itertools.count()
+
+    def meddle() -> None:
+        if next(comparisons) == moment:
+            worker.run(function("another"))
+
+    Meddling.step = staticmethod(meddle)
+    try:
+        assert function.cache_invalidate(keys[1])
+    finally:
+        Meddling.step = staticmethod(lambda: None)
+    runs.clear()
+    for key in keys:
+        worker.run(function(key))
+    assert runs == keys
+    worker.run(function.cache_close())

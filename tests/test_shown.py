@@ -278,7 +278,7 @@ async def test_what_a_debugger_shows(
     with pytest.raises(ValueError, match="no") as failed:
         await failing()
     del failed
-    assert objects("Call") == []
+    assert not any("fail" in text for text in objects("Call"))
     assert "<Loops of Source.fetch, 1 caches>" in objects("Loops")
     assert "<Function Source.fetch, 1 living>" in objects("Function")
     assert any(text.endswith("Box.method>") for text in objects("Instances"))
