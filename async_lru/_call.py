@@ -8,25 +8,12 @@ just started it, or a caller that comes in between. All of this happens in the l
 import asyncio
 import contextlib
 import functools
-import inspect
-import os
 import sys
 from asyncio import AbstractEventLoop, Future, Task, current_task, get_running_loop
 from contextvars import copy_context
 from time import monotonic
-from types import CoroutineType, TracebackType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Awaitable,
-    Dict,
-    Hashable,
-    List,
-    Optional,
-    Sequence,
-    Tuple,
-    cast,
-)
+from types import CoroutineType
+from typing import Any, Awaitable, Dict, Hashable, List, Optional, Sequence, Tuple, cast
 from weakref import ref
 
 from ._cache import EMPTY, MISSING, Cache, Entry, run_in
@@ -37,43 +24,15 @@ def _no_call_graph(*_: object) -> None:
     """Do nothing: asyncio has a call graph from 3.14 on."""
 
 
-_add_to_call_graph: Any = getattr(asyncio, "future_add_to_awaited_by", _no_call_graph)
-_discard_from_call_graph: Any = getattr(
-    asyncio, "future_discard_from_awaited_by", _no_call_graph
-)
+_add_to_graph: Any = getattr(asyncio, "future_add_to_awaited_by", _no_call_graph)
+_discard_from_graph: Any = getattr(asyncio, "future_discard_from_awaited_by", _no_call_graph)
 
-_Coroutine: Any = CoroutineType
 # How many functions may start on the stack of one another.
 _DEPTH = 8
-# Of an exception, whatever attributes its class defines.
-_traceback_of = cast("Any", BaseException).__traceback__.__get__
-_PACKAGE = os.path.dirname(__file__)  # noqa: PTH120  # as code objects have it
 
 
 class Call:
     """A call in flight, or one in the background: a refresh that no caller has joined."""
-
-    __slots__ = (
-        "__weakref__",
-        "background",
-        "context",
-        "coroutine",
-        "depth",
-        "entry",
-        "error",
-        "loop",
-        "loops",
-        "received",
-        "settled",
-        "settling",
-        "started",
-        "starting",
-        "task",
-        "traceback",
-        "value",
-        "waiters",
-        "waits",
-    )
 
     def __init__(
         self, loops: Loops, entry: Entry, coroutine: Any, depth: int, *, background: bool
@@ -91,20 +50,17 @@ class Call:
         # the callers that are yet to receive it.
         self.waiters: "Dict[Future[None], None]" = {}
         self.background = background
-        # True while the caller that starts it is yet to wait for it.
-        self.starting = not background
         # How many eager starts are on the stack below its own.
         self.depth = depth
         # The calls that this one waits for: one that it awaits, or several that it closes.
         self.waits: Sequence[Call] = ()
-        # The outcome.
-        # Whether the function has run, however it has ended.
-        self.started = True
-        self.settled = False
+        # True while a ttl function is asked about the result.
         self.settling = False
+        # The outcome. The traceback is kept because each raise prolongs the error's own.
+        self.settled = False
         self.value: Any = None
         self.error: Optional[BaseException] = None
-        self.traceback: Optional[TracebackType] = None
+        self.traceback: Any = None
         # Whether a caller has received the error.
         self.received = False
 
@@ -134,20 +90,23 @@ class Call:
                 get_context = getattr(self.task, "get_context", copy_context)  # from 3.12
                 self.context = get_context()
             if not self.settle():
-                self.task.add_done_callback(self.settle)
+                self.task.add_done_callback(self.finish)
         except BaseException as error:
             # KeyboardInterrupt, or there is no stack for more: plain assignments first.
-            settled, self.settled, self.received = self.settled, True, True
-            self.started = _has_begun(self.coroutine)
-            if not settled:
-                self.cancel()
-                self.end(error)
+            self.settled, self.received, self.entry.call = True, True, None
+            self.cancel()
+            self.end(error)
             raise
         finally:
             # Break the reference cycle: the function's frame refers to this one.
             del self
 
-    def settle(self, _: object = None) -> bool:
+    def finish(self, _: object) -> None:
+        """Settle the call, when its task is done."""
+        self.settle()
+        self.leave()
+
+    def settle(self) -> bool:
         """Take the outcome if the task is done; True if the call is settled."""
         task = self.task
         if self.settled or self.settling or task is None or not task.done():
@@ -160,10 +119,11 @@ class Call:
                 self.value = task.result()
                 self.store(self.value)
         except BaseException as raised:  # noqa: BLE001  # cancelled, or by a ttl function
-            error = raised
+            # Break the reference cycle: exception, traceback, this frame, call.
+            error = raised.with_traceback(cast("Any", raised.__traceback__).tb_next)
         try:
             self.end(error)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)) and not _raised_by(task):
+            if isinstance(error, (KeyboardInterrupt, SystemExit)) and not task.exception():
                 raise error  # of a ttl function: it leaves the loop, as any callback's does
         finally:
             # Break the reference cycle: exception, traceback, frame.
@@ -198,19 +158,14 @@ class Call:
         self.entry.call = None
         unregister(self)
         if error is not None:
-            self.traceback = _without_ours(_traceback_of(error))
-            self.error = BaseException.with_traceback(error, self.traceback)
+            self.error, self.traceback = error, error.__traceback__
         for waiter in list(self.waiters):
-            # The caller may have been cancelled, or the loop be closed.
-            with contextlib.suppress(asyncio.InvalidStateError, RuntimeError):
+            with contextlib.suppress(asyncio.InvalidStateError):  # its caller is cancelled
                 waiter.set_result(None)
         if error is not None:
             # Break the reference cycle: exception, traceback, frame.
             del error
             self.withdraw()
-        # Of a refresh that no caller has joined, this reports the failure.
-        self.background = False
-        self.leave()
         # A task factory may have wrapped the coroutine in a task that never ran it. This comes
         # last, because it runs code of the function.
         self.coroutine.close()
@@ -222,8 +177,7 @@ class Call:
             return
         now = monotonic()
         if refresh is not None and now < entry.expires_at:
-            if self.started:
-                entry.fresh_until = min(now + refresh, entry.expires_at)
+            entry.fresh_until = min(now + refresh, entry.expires_at)
         else:
             cache.remove(entry)
 
@@ -250,20 +204,19 @@ class Call:
 
     # Its callers.
 
-    def new_waiter(self, here: "Optional[Task[Any]]") -> "Future[None]":
+    def new_waiter(self) -> "Future[None]":
         waiter: "Future[None]" = self.loop.create_future()
         self.waiters[waiter] = None
-        self.starting = False
-        _add_to_call_graph(self.task, here)
+        _add_to_graph(self.task, current_task())
         return waiter
 
     def leave(self) -> None:
         """See to a call that may have lost its last caller."""
-        if self.waiters or self.starting or self.background:
+        if self.waiters:
             return
         if self.settled:
             self.report()
-        elif self.task is not None and not self.task.done():
+        elif not self.background:
             self.cancel()
             cache = self.cache()
             # The next call starts afresh, even while this one still cleans up.
@@ -281,61 +234,38 @@ class Call:
             self.task.cancel()
 
     def path_to(self, other: "Call") -> "Optional[List[Call]]":
-        """The calls from this one to another that it waits for, itself included."""
-        reached: "Dict[Call, Optional[Call]]" = {self: None}
+        """The calls by which this one waits for another, which itself is not among them."""
+        before: "Dict[Call, Optional[Call]]" = {self: None}
         following: List[Call] = [self]
         while following:
             call = following.pop()
             if call is other:
                 path: List[Call] = []
-                before = reached[call]
-                while before is not None:
-                    path.append(before)
-                    before = reached[before]
+                step = before[call]
+                while step is not None:
+                    path.append(step)
+                    step = before[step]
                 return path[::-1]
-            waits = [waited for waited in call.waits if waited not in reached]
-            reached.update(dict.fromkeys(waits, call))
+            waits = [waited for waited in call.waits if waited not in before]
+            before.update(dict.fromkeys(waits, call))
             following += waits
         return None
 
 
-if TYPE_CHECKING:
-    _AnyRef = ref[Call]
-else:
-    _AnyRef = ref  # not subscriptable in 3.8
-
-
-class _CallRef(_AnyRef):
-    """A weak reference to a call, which knows its places in the tables of calls."""
-
-    __slots__ = ("calls", "number")
-
-    calls: Dict[int, Any]
-    number: int
-
-
 # All calls in flight by the id of their coroutine, weakly: a loop may be dropped, or closed,
-# while calls are in flight.
-_CALLS: Dict[int, _CallRef] = {}
-
-
-def _forget(reference: Any, calls: Dict[int, _CallRef] = _CALLS) -> None:
-    # The number is still that of this call: the call keeps its coroutine until now.
-    calls.pop(reference.number, None)
-    reference.calls.pop(reference.number, None)
+# while calls are in flight. Such a call leaves a dead reference, until its id comes again.
+_CALLS: "Dict[int, ref[Call]]" = {}
 
 
 def register(call: Call) -> None:
-    reference = _CallRef(call, _forget)
-    reference.number = number = id(call.coroutine)
-    reference.calls = calls = call.loops.calls[ref(call.loop)]
-    calls[number] = reference
-    _CALLS[number] = reference
+    number, reference = id(call.coroutine), ref(call)
+    _CALLS[number] = call.loops.calls[ref(call.loop)][number] = reference
 
 
 def unregister(call: Call) -> None:
-    _CALLS.pop(id(call.coroutine), None)
-    call.loops.calls.get(ref(call.loop), {}).pop(id(call.coroutine), None)
+    number = id(call.coroutine)
+    _CALLS.pop(number, None)
+    call.loops.calls.get(ref(call.loop), {}).pop(number, None)
 
 
 def call_of(task: "Optional[Task[Any]]") -> Optional[Call]:
@@ -358,9 +288,7 @@ async def answer(
     ``cache`` is EMPTY, or has ``found`` under the key. ``coroutine`` is the function's, if it
     has been made in advance.
     """
-    # The task of this step, weakly: if it ends, its result may be this very coroutine.
-    here = _weakly(current_task())
-    caller = call_of(here())
+    caller = call_of(current_task())
     call: Any = None
     waiter: Any = None
     try:
@@ -379,13 +307,13 @@ async def answer(
         # While it waits, a caller keeps nothing that is cleared.
         loops = cache = found = cast("Any", None)
         if not call.settled:
-            waiter = call.new_waiter(here())
+            waiter = call.new_waiter()
             # Cancelled here, the caller leaves; the last one to leave cancels the call.
             await waiter
         if call.error is None:
             return call.value
         call.received = True
-        raise BaseException.with_traceback(call.error, call.traceback)  # noqa: TRY301
+        raise call.error.with_traceback(call.traceback)  # noqa: TRY301
     except BaseException as error:
         if call is not None:
             _leave(call, waiter, error)
@@ -393,16 +321,12 @@ async def answer(
     finally:
         if coroutine is not None and (call is None or call.coroutine is not coroutine):
             coroutine.close()  # it was made in advance, and is not needed
-        _wait_no_more(call, caller, waiter, here)
+        if caller is not None:
+            caller.waits = ()
+        if waiter is not None:
+            _discard_from_graph(call.task, current_task(call.loop))
         # Break the reference cycle: exception, traceback, frame, call.
         del loops, cache, found, coroutine, call, caller, waiter
-
-
-def _wait_no_more(call: Any, caller: Optional[Call], waiter: Any, here: Any) -> None:
-    if caller is not None:
-        caller.waits = ()
-    if waiter is not None:
-        _discard_from_call_graph(call.task, here())
 
 
 def _look_up(loops: Loops, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:
@@ -434,10 +358,12 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
         try:
             call.start(cache)
         except BaseException:
-            cache.hits -= not call.started
+            cache.hits -= 1
             raise
-        if call.background and call.cache() is None:
-            call.cancel()  # a task factory has run it at once, and it has removed its entry
+        if call.settled:
+            call.leave()  # a task factory has run it at once
+        elif call.background and call.cache() is None:
+            call.cancel()  # its first step has removed its entry
         return value
     finally:
         # Break the reference cycle: exception, traceback, frame, call.
@@ -465,7 +391,7 @@ def _start(
         try:
             call.start(cache)
         except BaseException:
-            cache.misses -= not call.started
+            cache.misses -= 1
             raise
         return call
     finally:
@@ -488,11 +414,7 @@ def _refuse_cycle(call: Call, caller: Call) -> None:
 
 def _leave(call: Call, waiter: "Optional[Future[None]]", error: BaseException) -> None:
     """Have a caller leave a call that is in flight, or whose failure it has received."""
-    if waiter is None:
-        call.starting = False
-        call.leave()
-        return
-    call.waiters.pop(waiter, None)
+    call.waiters.pop(cast("Any", waiter), None)
     if isinstance(error, GeneratorExit):
         # The caller's coroutine is closed or collected, perhaps in another thread, or during
         # another step: the loop's next turn sees to it.
@@ -504,7 +426,7 @@ def _leave(call: Call, waiter: "Optional[Future[None]]", error: BaseException) -
 def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:
     """The coroutine of a call; what the function returns may be another awaitable."""
     coroutine: Any = function.function(*args, **kwargs)
-    if type(coroutine) is not _Coroutine and not asyncio.iscoroutine(coroutine):
+    if type(coroutine) is not CoroutineType and not asyncio.iscoroutine(coroutine):
         return _await(coroutine)
     return coroutine
 
@@ -543,12 +465,8 @@ async def close(every: List[Loops], wait: bool) -> None:
 
 def _starts_eagerly(loop: AbstractEventLoop) -> bool:
     """Whether asyncio itself makes the loop's tasks, and can start them eagerly."""
-    kind: Any = type(loop)
-    return (
-        _makes_tasks_of_asyncio(kind)
-        and loop.get_task_factory() is None
-        and not loop.get_debug()
-    )
+    plain = _makes_tasks_of_asyncio(type(loop))
+    return plain and loop.get_task_factory() is None and not loop.get_debug()
 
 
 @functools.lru_cache(maxsize=8)
@@ -556,31 +474,3 @@ def _makes_tasks_of_asyncio(kind: Any) -> bool:
     uvloop = getattr(sys.modules.get("uvloop"), "Loop", None)
     makers = [getattr(each, "create_task", None) for each in (asyncio.BaseEventLoop, uvloop)]
     return sys.version_info >= (3, 12) and kind.create_task in makers
-
-
-def _weakly(task: "Optional[Task[Any]]") -> Any:
-    return (lambda: None) if task is None else ref(task)
-
-
-def _has_begun(coroutine: Any) -> bool:
-    """Whether a coroutine has taken a step, as far as can be told."""
-    return type(coroutine) is not _Coroutine or (
-        inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED
-    )
-
-
-def _raised_by(task: "Task[Any]") -> bool:
-    return task.cancelled() or task.exception() is not None
-
-
-def _without_ours(traceback: Optional[TracebackType]) -> Optional[TracebackType]:
-    """A traceback from the function's first frame on."""
-    while (
-        traceback is not None
-        and os.path.dirname(  # noqa: PTH120
-            traceback.tb_frame.f_code.co_filename
-        )
-        == _PACKAGE
-    ):
-        traceback = traceback.tb_next
-    return traceback

@@ -655,37 +655,6 @@ async def test_who_waits_for_another_key_of_the_same_function_is_no_circle(
     assert await asyncio.gather(*[again(x) for x in (0, 1, 2, 3)]) == [35, 22, 13, 9]
 
 
-@pytest.mark.parametrize("due", [False, True])
-async def test_an_eager_task_that_ends_the_program_counts_as_any(
-    cached: Decorate, due: bool
-) -> None:
-    """As the function has been run. Nothing else may be known of it."""
-
-    def at_once(loop: asyncio.AbstractEventLoop, coroutine: Any, **_: Any) -> Any:
-        coroutine.send(None)
-
-    async def work(x: int) -> int:
-        if fails:
-            raise SystemExit(x)
-        return x
-
-    options = {"ttl": 1000, "refresh": 0} if due else {}
-    function = cached(work, **options)
-    fails = False
-    if due:
-        await function(1)
-    fails = True
-    loop = asyncio.get_running_loop()
-    loop.set_task_factory(at_once)
-    try:
-        with pytest.raises(SystemExit):
-            await function(1)
-    finally:
-        loop.set_task_factory(None)
-    assert function.cache_info() == (int(due), 1, 128, int(due))
-    assert function.cache_parameters()["tasks"] == 0
-
-
 async def test_a_task_that_cannot_be_made_leaves_nothing(
     cached: Decorate, no_collector: None
 ) -> None:

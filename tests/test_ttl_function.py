@@ -360,8 +360,7 @@ async def test_its_traceback_leads_to_its_line(clock: ClockLoop, timed: Decorate
 
     with pytest.raises(KeyError) as raised:
         await timed(token, ttl=ttl)()
-    # What the library has gone through is nothing to the user.
-    assert [line.name for line in raised.traceback][-2:] == ["answer", "ttl"]
+    assert raised.traceback[-1].name == "ttl"
     assert raised.value.__context__ is None
 
 
