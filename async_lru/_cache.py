@@ -280,13 +280,6 @@ class Cache:
         self.stopped = True
         self.cancel_timer()
 
-    def drop(self) -> None:
-        """Let go of everything: the cache has been cleared."""
-        self.stop()
-        for found in list(self.entries.values()):
-            if type(found) is Entry and found.call is not None:
-                found.call.release()
-
     def __repr__(self) -> str:
         return f"<Cache of {len(self)}, {self.hits} hits, {self.misses} misses>"
 

@@ -132,19 +132,19 @@ class Call:
 
     def store(self, value: Any) -> None:
         """Put the result into the cache, if the entry is still under its key."""
-        entry, options = self.entry, self.loops.function.options
-        cache = self.cache()
+        entry, name = self.entry, self.loops.function.name
+        options, cache = self.loops.function.options, self.cache()
         if cache is None:
             return
         if options.ttl is None:
             cache.entries[entry.key] = value
             return
         if options.asks:
-            lifetime = self.context.run(options.lifetime, value)
+            lifetime = self.context.run(options.lifetime, name, value)
             # The ttl function may have cleared or invalidated.
             cache = self.cache()
         else:
-            lifetime = options.lifetime(value)
+            lifetime = options.lifetime(name, value)
         if cache is None:
             return
         if lifetime is None:
@@ -321,12 +321,16 @@ async def answer(
     finally:
         if coroutine is not None and (call is None or call.coroutine is not coroutine):
             coroutine.close()  # it was made in advance, and is not needed
-        if caller is not None:
-            caller.waits = ()
-        if waiter is not None:
-            _discard_from_graph(call.task, current_task(call.loop))
+        _wait_no_more(caller, call, waiter)
         # Break the reference cycle: exception, traceback, frame, call.
         del loops, cache, found, coroutine, call, caller, waiter
+
+
+def _wait_no_more(caller: Optional[Call], call: Any, waiter: Any) -> None:
+    if caller is not None:
+        caller.waits = ()
+    if waiter is not None:
+        _discard_from_graph(call.task, current_task(call.loop))
 
 
 def _look_up(loops: Loops, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:
@@ -465,7 +469,8 @@ async def close(every: List[Loops], wait: bool) -> None:
 
 def _starts_eagerly(loop: AbstractEventLoop) -> bool:
     """Whether asyncio itself makes the loop's tasks, and can start them eagerly."""
-    plain = _makes_tasks_of_asyncio(type(loop))
+    kind: Any = type(loop)
+    plain = _makes_tasks_of_asyncio(kind)
     return plain and loop.get_task_factory() is None and not loop.get_debug()
 
 

@@ -1,7 +1,7 @@
 """``alru_cache``: what may be decorated, and with which options."""
 
-import functools
 import types
+from functools import partial, partialmethod
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -15,9 +15,7 @@ from typing import (
 )
 
 from ._function import is_coroutine_function
-from ._instances import PerInstanceWrapper
-from ._keys import MakeKey, custom_key, typed_key, untyped_key
-from ._options import TTL, Options, Seconds, require_plain
+from ._options import TTL, Options, Seconds
 from ._wrapper import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
 if TYPE_CHECKING:
@@ -117,44 +115,15 @@ def alru_cache(
     RuntimeError if it would wait for itself, or if the running loop's cache is closed.
     """
     size = maxsize if maxsize is None or isinstance(maxsize, int) else 128
-    options = Options(size, ttl, jitter, refresh)
-    if not isinstance(typed, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"typed must be a bool, got {typed!r}. Pass other options by name, such as ttl=60"
-        )
-    make_key = _key_maker(key, typed)
-    if not isinstance(per_instance, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"per_instance must be a bool, got {per_instance!r}")
-    wrapper: Any = PerInstanceWrapper if per_instance else _LRUCacheWrapper
-
-    def decorate(function: Any) -> Any:
-        return _wrap(wrapper, function, options, make_key, typed)
-
+    options = Options(size, typed, ttl, jitter, key, refresh, per_instance)
     if size is maxsize:
-        return decorate
-    return decorate(maxsize)  # no size, but the function itself
+        return partial(_decorate, options=options)
+    return _decorate(maxsize, options)  # no size, but the function itself
 
 
-def _key_maker(key: Optional[Callable[..., Hashable]], typed: bool) -> MakeKey:
-    if key is None:
-        return typed_key if typed else untyped_key
-    if not callable(key):
-        raise TypeError(f"key must be callable, got {key!r}")
-    require_plain("key", key)
-    if typed:
-        raise ValueError("typed=True cannot be combined with key")
-    return custom_key(key)
-
-
-def _wrap(
-    wrapper: Callable[..., Any],
-    function: Any,
-    options: Options,
-    make_key: MakeKey,
-    typed: bool,
-) -> Any:
+def _decorate(function: Any, options: Options) -> Any:
     binding: Optional[type] = None
-    if wrapper is PerInstanceWrapper and isinstance(
+    if options.per_instance and isinstance(
         function,
         (classmethod, staticmethod, types.MethodType, _LRUCacheWrapperInstanceMethod),
     ):
@@ -166,9 +135,9 @@ def _wrap(
         binding = classmethod if isinstance(function, classmethod) else staticmethod
         function = cast("Any", function).__func__
     innermost = function
-    while isinstance(innermost, (functools.partial, functools.partialmethod)):
+    while isinstance(innermost, (partial, partialmethod)):
         innermost = innermost.func
-    if isinstance(function, functools.partialmethod):
+    if isinstance(function, partialmethod):
         function = function.__get__(None, object)  # as a function of the instance
     if not callable(function):
         raise NotImplementedError(
@@ -176,4 +145,4 @@ def _wrap(
         )
     if not is_coroutine_function(innermost):
         raise RuntimeError(f"Coroutine function is required, got {function!r}")
-    return wrapper(function, innermost, binding, options, make_key, typed)
+    return _LRUCacheWrapper(function, innermost, options, binding)

@@ -3,9 +3,7 @@
 import asyncio
 import inspect
 import sys
-from typing import Any, Callable, Dict, TypeVar, cast
-
-_F = TypeVar("_F", bound=Callable[..., Any])
+from typing import Any, Callable, Dict
 
 
 class CoroutineFunction:
@@ -22,13 +20,6 @@ _mark(CoroutineFunction)
 is_coroutine_function: Callable[[Any], bool] = (
     inspect.iscoroutinefunction if sys.version_info >= (3, 14) else asyncio.iscoroutinefunction
 )
-
-
-def coroutine_function(function: _F) -> _F:
-    """Mark a function that returns a coroutine, in the same way."""
-    _mark(function)
-    cast("Any", function)._is_coroutine = CoroutineFunction._is_coroutine
-    return function
 
 
 class Annotations(Dict[str, Any]):

@@ -22,8 +22,7 @@ from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, Ty
 from weakref import ref
 
 from ._cache import EMPTY, Cache, run_in
-from ._keys import why_unhashable
-from ._options import Options
+from ._options import Options, why_unhashable
 
 
 class AlruCacheLoopResetWarning(UserWarning):
@@ -46,15 +45,10 @@ class _CacheParameters(TypedDict):
 class Function:
     """What all caches of a decorated function have in common."""
 
-    __slots__ = ("closed", "function", "living", "met", "name", "options", "typed", "warned")
-
-    def __init__(
-        self, function: Callable[..., Any], name: str, options: Options, typed: bool
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], name: str, options: Options) -> None:
         self.function = function
         self.name = name
         self.options = options
-        self.typed = typed
         # The function's own caches, or those of each instance, weakly.
         self.living: Set[ref[Loops]] = set()
         # The loops in which it has been called, and those in which it is closed for all
@@ -75,7 +69,7 @@ class Function:
         try:
             hash(key)
         except TypeError:
-            note = why_unhashable(self.name, key, keyed=self.options.keyed)
+            note = why_unhashable(self.name, key, keyed=self.options.key is not None)
             with contextlib.suppress(AttributeError):  # there are no notes below 3.11
                 error.add_note(note)
 
@@ -215,8 +209,8 @@ class Loops:
 
     def every(self) -> List[Tuple[AbstractEventLoop, Cache]]:
         """The caches whose loops are still there."""
-        both = [(reference(), cache) for reference, cache in list(self.by_loop.items())]
-        return [(loop, cache) for loop, cache in both if loop is not None]
+        both = [(each(), self.by_loop.get(each)) for each in list(self.by_loop)]
+        return [(loop, cache) for loop, cache in both if not (loop is None or cache is None)]
 
     def known(self) -> List[AbstractEventLoop]:
         """The loops in which it has been called or closed and that are still there."""
@@ -237,28 +231,30 @@ class Loops:
 
     def invalidate(self, key: Hashable) -> bool:
         found = [cache.invalidate(key) for _, cache in self.every()]
-        # Also where another thread has left a record, or cleared, and is yet to do this.
-        for loop, cache in list(self.serving.items()):
-            if cache.invalidated or self.by_loop.get(ref(loop)) is not cache:
-                self.retire(loop)
+        self.retire_changed()
         return any(found)
 
     def clear(self) -> None:
         """Drop the caches as they are: the next calls make new ones."""
         # Keep the caches until all are out of service: finalizers may call the function.
         dropped = [self.by_loop.pop(reference, None) for reference in list(self.by_loop)]
-        for loop, cache in list(self.serving.items()):
-            if self.by_loop.get(ref(loop)) is not cache:
+        self.retire_changed()
+        for cache in dropped:
+            loop = None if cache is None else cache.loop()
+            if loop is not None:
+                # Results are released in their loop's thread, or at once if it does not run.
+                kept = cache if loop.is_running() else None
+                run_in(loop, partial(_release, self.calls_in(loop), kept))
+
+    def retire_changed(self) -> None:
+        """Take each cache out of service that has been cleared or has records.
+
+        Another thread may have done that, and be yet to take it out of service.
+        """
+        for loop in list(self.serving):
+            cache = self.serving.get(loop, EMPTY)
+            if cache.invalidated or cache is not self.by_loop.get(ref(loop)):
                 self.retire(loop)
-        for each in dropped:
-            loop_or_none = None if each is None else each.loop()
-            if each is None or loop_or_none is None:
-                continue
-            step: Callable[[], object] = each.drop
-            if not loop_or_none.is_running():
-                # What was cached is released at once. Only its refreshes are left.
-                step = partial(_release, self.calls_in(loop_or_none))
-            run_in(loop_or_none, step)
 
     def close(self, loop: AbstractEventLoop) -> None:
         self.closed[ref(loop)] = None
@@ -281,9 +277,12 @@ class Loops:
         return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"
 
 
-def _release(calls: List[Any]) -> None:
+def _release(calls: List[Any], cache: Optional[Cache]) -> None:
+    """Cancel the refreshes of a cache that has been cleared, and its timer."""
     for call in calls:
         call.release()
+    if cache is not None:
+        cache.stop()
 
 
 # Over all caches that are given, of a function or of its instances. From anywhere.
@@ -302,7 +301,7 @@ def info(function: Function, every: List[Loops]) -> functools._CacheInfo:
 def parameters(function: Function, every: List[Loops]) -> _CacheParameters:
     known = [(loops, loop) for loops in every for loop in loops.known()]
     return {
-        "typed": function.typed,
+        "typed": function.options.typed,
         "maxsize": function.options.maxsize,
         "tasks": sum(
             len(loops.calls_in(loop)) for loops, loop in known if not loop.is_closed()

@@ -1,13 +1,12 @@
-"""The options of a decorated function: checked, and what they mean for a result."""
+"""The options of a decorated function: checked, and what they mean for a key and a result."""
 
-import copy
 import functools
 import math
 import random
 from datetime import timedelta
 from numbers import Real
 from time import monotonic
-from typing import Any, Callable, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Hashable, List, Optional, Tuple, Union
 
 from ._function import is_coroutine_function
 
@@ -17,57 +16,62 @@ FOREVER: Lifetime = (math.inf, math.inf)
 
 Seconds = Union[float, timedelta]
 TTL = Union[None, Seconds, Callable[[Any], Optional[Seconds]]]
+MakeKey = Callable[[Tuple[Any, ...], Dict[str, Any]], Hashable]
 
 
 class Options:
-    """How many results are kept, and for how many seconds."""
+    """How calls are told apart, how many results are kept, and for how many seconds."""
 
-    __slots__ = ("asks", "jitter", "keyed", "maxsize", "name", "refresh", "ttl")
-
-    def __init__(self, maxsize: Optional[int], ttl: Any, jitter: Any, refresh: Any) -> None:
+    def __init__(
+        self,
+        maxsize: Optional[int],
+        typed: Any,
+        ttl: Any,
+        jitter: Any,
+        key: Any,
+        refresh: Any,
+        per_instance: Any,
+    ) -> None:
         """Raise TypeError or ValueError for an option that makes no sense."""
-        given = f"refresh={refresh!r} and ttl={ttl!r}"
-        if callable(ttl):
-            require_plain("ttl", ttl)
-        elif ttl is not None:
-            ttl = _non_negative("ttl", ttl)
-        if jitter is not None:
-            jitter = _non_negative("jitter", jitter)
-            if ttl is None:
-                raise ValueError("jitter requires ttl to be set")
-            if jitter == math.inf:
-                raise ValueError("jitter must be finite")
-        if refresh is not None:
-            refresh = _non_negative("refresh", refresh)
-            if ttl is None:
-                raise ValueError("refresh requires ttl to be set")
-            if not callable(ttl) and refresh >= ttl:
-                raise ValueError(f"refresh must be less than ttl, got {given}")
+        ttl, jitter, refresh = _checked_seconds(ttl, jitter, refresh)
+        if not isinstance(typed, bool):
+            raise TypeError(
+                f"typed must be a bool, got {typed!r}."
+                " Pass other options by name, such as ttl=60"
+            )
+        if key is not None:
+            if not callable(key):
+                raise TypeError(f"key must be callable, got {key!r}")
+            _require_plain("key", key)
+            if typed:
+                raise ValueError("typed=True cannot be combined with key")
+        if not isinstance(per_instance, bool):
+            raise TypeError(f"per_instance must be a bool, got {per_instance!r}")
         self.maxsize = None if maxsize is None else max(maxsize, 0)
+        self.typed = typed
         self.ttl: Union[float, Callable[[Any], Any], None] = ttl
         # Whether the ttl is a function, to be asked.
         self.asks = callable(ttl)
         self.jitter: float = jitter or 0
+        self.key: Optional[Callable[..., Hashable]] = key
         self.refresh: Optional[float] = refresh
-        # For error messages: the decorated function's name, and whether it has key=.
-        self.name = ""
-        self.keyed = False
+        self.per_instance = per_instance
 
-    def of(self, name: str, *, keyed: bool) -> "Options":
-        """Copy them for one decorated function."""
-        options = copy.copy(self)
-        options.name = name
-        options.keyed = keyed
-        return options
+    def key_maker(self) -> MakeKey:
+        """Return the function that makes a key of a call's arguments."""
+        key = self.key
+        if key is None:
+            return typed_key if self.typed else untyped_key
+        return lambda args, kwargs: key(*args, **kwargs)
 
-    def lifetime(self, result: Any) -> Optional[Lifetime]:
-        """How long a ttl has a result kept; None: not at all. Calls a ``ttl`` function."""
+    def lifetime(self, name: str, result: Any) -> Optional[Lifetime]:
+        """How long the named function's result is kept; None: not at all."""
         ttl, refresh = self.ttl, self.refresh
         if callable(ttl):
             try:
-                ttl = _answer(self.name, ttl(result))
+                ttl = _answer(name, ttl(result))
             except StopIteration as error:  # as in a coroutine, which ends with one
-                raise RuntimeError(f"{self.name}: ttl() raised StopIteration") from error
+                raise RuntimeError(f"{name}: ttl() raised StopIteration") from error
             if ttl <= 0:
                 return None
         assert ttl is not None
@@ -82,8 +86,83 @@ class Options:
         return now + refresh, until
 
 
-def require_plain(name: str, value: Any) -> None:
-    """Refuse what would return a coroutine where a plain answer is wanted."""
+# Keys are flat tuples, hashed and compared in C, in the manner of functools._make_key.
+
+# Separates positional from keyword arguments: no argument of any call is this object.
+_KEYWORDS = object()
+
+
+def untyped_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
+    if not kwargs:
+        return args
+    return (*args, _KEYWORDS, *kwargs, *kwargs.values())
+
+
+def typed_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
+    if not kwargs:
+        types: List[type] = [type(x) for x in args]  # a list is fastest here
+        return (*args, *types)
+    values = kwargs.values()
+    return (*args, _KEYWORDS, *kwargs, *values, *map(type, args), *map(type, values))
+
+
+def why_unhashable(name: str, key: Any, *, keyed: bool) -> str:
+    """Explain why the key of a call cannot be looked up, and what helps."""
+    if keyed:
+        return (
+            f"The key= function of {name} returned a value that is not hashable."
+            " It must return a hashable value, such as a tuple of strings and numbers."
+        )
+    parts: List[Any] = [part for part in key if not _is_hashable(part)]
+    kind = type(parts[0]).__qualname__ if parts else "one of them"
+    if parts and parts[0] is key[0] and is_method_of(parts[0], name):
+        return (
+            f"{name} is cached by its arguments, the instance included, and {kind} is not"
+            " hashable. Use per_instance=True to store the cache in the instance, or key= to"
+            " compute a hashable key."
+        )
+    return (
+        f"{name} is cached by its arguments, and {kind} is not hashable."
+        " Pass a hashable value, or use key= to compute a hashable key."
+    )
+
+
+def is_method_of(first: object, name: str) -> bool:
+    """Whether the class of an argument defines a function of this qualified name."""
+    return name.rpartition(".")[0] in [cls.__qualname__ for cls in type(first).__mro__]
+
+
+def _is_hashable(part: Any) -> bool:
+    try:
+        hash(part)
+    except TypeError:
+        return False
+    return True
+
+
+def _checked_seconds(ttl: Any, jitter: Any, refresh: Any) -> Tuple[Any, Any, Any]:
+    given = f"refresh={refresh!r} and ttl={ttl!r}"
+    if callable(ttl):
+        _require_plain("ttl", ttl)
+    elif ttl is not None:
+        ttl = _non_negative("ttl", ttl)
+    if jitter is not None:
+        jitter = _non_negative("jitter", jitter)
+        if ttl is None:
+            raise ValueError("jitter requires ttl to be set")
+        if jitter == math.inf:
+            raise ValueError("jitter must be finite")
+    if refresh is not None:
+        refresh = _non_negative("refresh", refresh)
+        if ttl is None:
+            raise ValueError("refresh requires ttl to be set")
+        if not callable(ttl) and refresh >= ttl:
+            raise ValueError(f"refresh must be less than ttl, got {given}")
+    return ttl, jitter, refresh
+
+
+def _require_plain(name: str, value: Any) -> None:
+    """Refuse a function that returns a coroutine where a plain answer is wanted."""
     while isinstance(value, functools.partial):
         value = value.func
     call = type(value).__call__

@@ -4,8 +4,6 @@ import copy
 import functools
 import types
 import warnings
-from asyncio import get_running_loop
-from time import monotonic
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -13,7 +11,6 @@ from typing import (
     Coroutine,
     Dict,
     Generic,
-    List,
     Optional,
     Tuple,
     TypeVar,
@@ -21,40 +18,34 @@ from typing import (
     overload,
 )
 
-from ._cache import EMPTY, MISSING, Entry
-from ._call import answer, close
-from ._function import Annotations, CoroutineFunction, Text, coroutine_function
-from ._keys import MakeKey, typed_key, untyped_key
-from ._loops import Function, Loops, _CacheParameters, info, parameters
-from ._sending import carrier, deep_copy, reduce, set_state
+from ._function import Annotations, CoroutineFunction, Text
+from ._loops import Function, _CacheParameters, info, parameters
+from ._options import Options
+from ._regimes import PerInstance, Shared
+from ._sending import SENT, SENT_STATE, carrier, deep_copy, receive, reduce
 
 _R = TypeVar("_R", covariant=True)
 _T = TypeVar("_T")
 _Self = TypeVar("_Self")
 
-
 # Without the annotations: since 3.14 reading them may evaluate them.
 _COPIED = [
     name for name in map(str, functools.WRAPPER_ASSIGNMENTS) if name != "__annotations__"
 ]
-
-
-# Each decorated function has a coroutine function of its own here. (By name, as a type checker
-# takes what is in __slots__ for an attribute that is not bound.)
+# Each decorated function, and each bound one, has its own coroutine function in this slot. (By
+# name, because type checkers take what is in __slots__ for an attribute that is not bound.)
 _OF_EACH = ("__call__",)
 
 
 class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     """A coroutine function with a cache, as made by :func:`alru_cache`."""
 
-    # With two underscores: any other name is the user's, and the function's own.
+    # Private by name mangling: any other name is the user's, and the function's own.
     __slots__ = (
-        "__binding__",
-        "__carriers__",
-        "__decorated__",
+        "__binding",
+        "__carriers",
         "__dict__",
-        "__loops__",
-        "__make_key__",
+        "__regime",
         "__weakref__",
         *_OF_EACH,
     )
@@ -63,33 +54,26 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     def __init__(
         self,
         function: Callable[..., Any],
-        named: Callable[..., Any],
+        named: Any,
+        options: Options,
         binding: Optional[type],
-        options: Any,
-        make_key: Callable[..., Any],
-        typed: bool,
     ) -> None:
         functools.update_wrapper(self, named, _COPIED)
         self.__wrapped__ = function
         # classmethod or staticmethod, if this is to bind like one.
-        self.__binding__: Optional[type] = binding
-        # To a type checker the rest is nobody's business.
-        name = options.name or getattr(named, "__qualname__", repr(named))
-        keyed = make_key not in (untyped_key, typed_key)
-        named_options = options.of(name, keyed=keyed)
-        self.__decorated__: Any = Function(function, name, named_options, typed)
-        self.__make_key__: Any = make_key
+        self.__binding = binding
         # By name, the functions that stand for this one when it is pickled.
-        self.__carriers__: Dict[str, Any] = {}
-        call = self.__prepare__()
+        self.__carriers: Dict[str, Any] = {}
+        qualname = getattr(named, "__qualname__", repr(named))
+        name = getattr(named, "__name__", qualname)
+        shared = Function(function, qualname, options)
+        self.__regime: Shared = (
+            PerInstance(shared, name) if options.per_instance else Shared(shared)
+        )
+        call = self.__regime.coroutine_function()
         # A coroutine is named after its coroutine function.
-        call.__name__, call.__qualname__ = getattr(named, "__name__", name), name
+        call.__name__, call.__qualname__ = name, qualname
         cast("Any", self).__call__ = call
-
-    def __prepare__(self) -> Any:
-        """What a call runs. It is set up here once for all subclasses' caches."""
-        self.__loops__: Any = Loops(self.__decorated__)
-        return _calling(self.__loops__, self.__make_key__)
 
     if TYPE_CHECKING:
 
@@ -101,7 +85,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> alru_cache(asyncio.sleep).cache_info()
         CacheInfo(hits=0, misses=0, maxsize=128, currsize=0)
         """
-        return info(self.__decorated__, self.__decorated__.every())
+        return info(self.__regime.function, self.__regime.function.every())
 
     def cache_parameters(self) -> _CacheParameters:
         """``typed``, ``maxsize``, ``tasks`` and ``closed``.
@@ -112,7 +96,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> alru_cache(asyncio.sleep).cache_parameters()
         {'typed': False, 'maxsize': 128, 'tasks': 0, 'closed': False}
         """
-        return parameters(self.__decorated__, self.__decorated__.every())
+        return parameters(self.__regime.function, self.__regime.function.every())
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
         """Whether there is a result for these arguments, or a call in flight.
@@ -122,10 +106,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> alru_cache(asyncio.sleep).cache_contains(1)
         False
         """
-        key = self.__make_key__(args, kwargs)
-        self.__decorated__.require_hashable(key)
-        loops: Loops = self.__loops__
-        return loops.contains(key)
+        key, loops = self.__regime.find(args, kwargs)
+        self.__regime.function.require_hashable(key)
+        return loops is not None and loops.contains(key)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the entry for these arguments; True if there was one.
@@ -138,10 +121,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> sleep.cache_invalidate(0), sleep.cache_invalidate(0)
         (True, False)
         """
-        key = self.__make_key__(args, kwargs)
-        self.__decorated__.require_hashable(key)
-        loops: Loops = self.__loops__
-        return loops.invalidate(key)
+        key, loops = self.__regime.find(args, kwargs)
+        self.__regime.function.require_hashable(key)
+        return loops is not None and loops.invalidate(key)
 
     def cache_clear(self) -> None:
         """Remove all entries and zero the counters. Calls in flight go on for their callers.
@@ -152,15 +134,15 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> sleep.cache_info()
         CacheInfo(hits=0, misses=0, maxsize=128, currsize=0)
         """
-        for loops in self.__decorated__.every():
+        for loops in self.__regime.function.every():
             loops.clear()
 
     async def cache_close(self, *, wait: bool = False) -> None:
         """Close the running loop's cache, for good: calls in it raise RuntimeError.
 
         Calls in flight are cancelled, or with ``wait=True`` left to finish. This returns when
-        all of them have ended, except those that wait for the one that closes. Other loops,
-        running or to come, are not concerned.
+        all of them have ended, except those that wait for the call that closes. Other loops,
+        running or to come, are unaffected.
 
         >>> sleep = alru_cache(asyncio.sleep)
         >>> async def main():
@@ -172,7 +154,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> asyncio.run(sleep(0, "open"))  # in another loop
         'open'
         """
-        await close([self.__loops__], wait)
+        await self.__regime.close(wait=wait)
 
     @overload
     def __get__(
@@ -186,9 +168,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
 
     def __get__(self, instance: object, owner: Optional[type] = None) -> Any:
         first = instance
-        if self.__binding__ is classmethod:
+        if self.__binding is classmethod:
             first = instance.__class__ if owner is None else owner
-        if first is None or self.__binding__ is staticmethod:
+        if first is None or self.__binding is staticmethod:
             return self
         return _LRUCacheWrapperInstanceMethod(self, first)
 
@@ -198,66 +180,39 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     def _LRUCacheWrapperInstanceMethod__wrapper(self: _Self) -> _Self:  # noqa: N802
         return self
 
+    # How it is sent to other processes, see _sending.
+
+    def __recipe(self) -> Tuple[Any, ...]:
+        return self.__wrapped__, self.__regime.function.options, self.__binding
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return reduce(self, protocol)
+        return reduce(self, self.__recipe(), self.__carriers, protocol)
 
     def __setstate__(self, state: Any) -> None:
-        set_state(self, state)
-
-    # pickle looks these two up by name, see carrier().
-    @property
-    def __sent__(self) -> Any:
-        return carrier(self, "__sent__")
+        receive(self, state)
 
     @property
-    def __sent_state__(self) -> Any:
-        return carrier(self, "__sent_state__")
+    def __sent(self) -> Any:
+        return carrier(self, self.__carriers, SENT)
+
+    @property
+    def __sent_state(self) -> Any:
+        return carrier(self, self.__carriers, SENT_STATE)
 
     def __copy__(self: _Self) -> _Self:
         return self
 
-    def __deepcopy__(self: _Self, memo: Dict[int, Any]) -> _Self:
-        copied: _Self = deep_copy(self, memo)
+    def __deepcopy__(self, memo: Dict[int, Any]) -> "_LRUCacheWrapper[_R]":
+        copied: _LRUCacheWrapper[_R] = deep_copy(self, self.__recipe(), memo)
         return copied
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.__decorated__.name}, {self.cache_info()}>"
-
-
-def _calling(loops: Loops, make_key: MakeKey) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """The coroutine function of a decorated function: all of a hit.
-
-    It does not refer to the wrapper, so that no cycle keeps a function that is dropped.
-    """
-    serving, function = loops.serving, loops.function
-    plain = make_key is untyped_key
-
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        key = args if plain and not kwargs else make_key(args, kwargs)
-        cache = serving.get(get_running_loop(), EMPTY)
-        try:
-            found: Any = cache.lookup(key, MISSING)
-        except TypeError as error:
-            function.explain(error, key)
-            raise
-        if type(found) is not Entry:
-            value = found
-        elif monotonic() < found.fresh_until:
-            value = found.value
-        else:
-            waiting = answer(loops, cache, found, key, args, kwargs)
-            del cache, found  # while it waits, a caller keeps nothing that is cleared
-            return await waiting
-        if cache.bounded:
-            cache.touch(key)
-        cache.hits += 1
-        return value
-
-    return call
+        name = self.__regime.function.name
+        return f"<{type(self).__name__} {name}, {self.cache_info()}>"
 
 
 class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
-    __slots__ = ("__func__", "__self__", "__weakref__")
+    __slots__ = ("__func__", "__self__", "__weakref__", *_OF_EACH)
     __module__ = Text(__name__)
     __doc__ = Text("A decorated function, bound to an instance as its first argument.")
     __annotations__ = Annotations()  # type: Dict[str, Any]
@@ -265,27 +220,24 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
     def __init__(self, function: _LRUCacheWrapper[_R], instance: _T) -> None:
         self.__func__: _LRUCacheWrapper[_R] = function
         self.__self__: _T = instance
+        cast("Any", self).__call__ = types.MethodType(function.__call__, instance)
 
-    @coroutine_function
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]:
-        # What calling __func__ comes to, in one step less.
-        function: Any = self.__func__
-        if not kwargs:  # as most calls have none: a dict less to be made
-            return function.__call__(self.__self__, *args)  # type: ignore[no-any-return]
-        return function.__call__(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
+    if TYPE_CHECKING:
 
-    def __every__(self) -> List[Any]:
-        """The caches that this is about."""
-        decorated: Function = self.__func__.__decorated__
-        return decorated.every()
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]: ...
+
+    @property
+    def __regime(self) -> Shared:
+        regime: Shared = cast("Any", self.__func__)._LRUCacheWrapper__regime
+        return regime
 
     def cache_info(self) -> functools._CacheInfo:
-        """As the function's: over all instances, unless each has a cache of its own."""
-        return info(self.__func__.__decorated__, self.__every__())
+        """As the function's: over all instances, unless each has its own cache."""
+        return info(self.__regime.function, self.__regime.every_of(self.__self__))
 
     def cache_parameters(self) -> _CacheParameters:
         """As the function's."""
-        return parameters(self.__func__.__decorated__, self.__every__())
+        return parameters(self.__regime.function, self.__regime.every_of(self.__self__))
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
         """As the function's, for this instance."""
@@ -296,8 +248,8 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         return self.__func__.cache_invalidate(self.__self__, *args, **kwargs)
 
     def cache_clear(self) -> None:
-        """As the function's: of all instances, unless each has a cache of its own."""
-        for loops in self.__every__():
+        """As the function's: of all instances, unless each has its own cache."""
+        for loops in self.__regime.every_of(self.__self__):
             loops.clear()
 
     async def cache_close(
@@ -307,7 +259,7 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         cancel: Optional[bool] = None,
         return_exceptions: Optional[bool] = None,
     ) -> None:
-        """As the function's: for all instances, unless each has a cache of its own.
+        """As the function's: for all instances, unless each has its own cache.
 
         ``cancel`` and ``return_exceptions`` are deprecated and have no effect.
         """
@@ -321,10 +273,7 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
                     DeprecationWarning,
                     stacklevel=2,
                 )
-        await self.__close__(wait)
-
-    async def __close__(self, wait: bool) -> None:
-        await self.__func__.cache_close(wait=wait)
+        await self.__regime.close_of(self.__self__, wait=wait)
 
     @property
     def __wrapped__(self) -> types.MethodType:

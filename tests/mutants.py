@@ -1,6 +1,6 @@
 """Change the library in every small way that cosmic-ray knows, and see whether a test notices.
 
-    make mutants [MODULES="_cache _keys"]
+    make mutants [MODULES="_cache _options"]
 
 It prints each change that no test notices, as a line to put into ``mutants.txt``, under its
 reason, if nothing could notice: if the changed library is as good. What is there is not tried

@@ -281,4 +281,4 @@ async def test_what_a_debugger_shows(
     assert not any("fail" in text for text in objects("Call"))
     assert "<Loops of Source.fetch, 1 caches>" in objects("Loops")
     assert "<Function Source.fetch, 1 living>" in objects("Function")
-    assert any(text.endswith("Box.method>") for text in objects("Instances"))
+    assert any(text.endswith("Box.method>") for text in objects("PerInstance"))

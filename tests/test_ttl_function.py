@@ -218,7 +218,7 @@ async def test_one_kept_for_ever_costs_no_look_at_the_clock(
         raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("async_lru._wrapper.monotonic", look)
+        patch.setattr("async_lru._regimes.monotonic", look)
         await function(0)
         with pytest.raises(AssertionError):
             await function(1)

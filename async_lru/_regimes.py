@@ -1,0 +1,204 @@
+"""Which caches a call uses: those of the function, or those of its instance.
+
+Each regime has a coroutine function that is all of a hit. It does not refer to the wrapper, so
+that no cycle keeps a decorated function that is dropped.
+"""
+
+import contextlib
+import itertools
+from asyncio import get_running_loop
+from functools import partial
+from time import monotonic
+from typing import Any, Callable, Coroutine, Hashable, List, Optional, Tuple, cast
+from weakref import ref
+
+from ._cache import EMPTY, MISSING, Entry
+from ._call import answer, close, function_coroutine
+from ._loops import Function, Loops
+from ._options import is_method_of, untyped_key
+
+CoroutineFunction = Callable[..., Coroutine[Any, Any, Any]]
+
+
+class Shared:
+    """All calls of a function share one cache in each event loop."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.make_key = function.options.key_maker()
+        self.loops: Optional[Loops] = Loops(function)
+
+    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, Optional[Loops]]:
+        """The key of a call, and the caches that it uses, if there are any."""
+        return self.make_key(args, kwargs), self.loops
+
+    def every_of(self, _: Any) -> List[Loops]:
+        """The caches that a bound method is about: here those of the whole function."""
+        return self.function.every()
+
+    async def close(self, *, wait: bool) -> None:
+        self.function.closed[ref(get_running_loop())] = None
+        await close(self.function.every(), wait)
+
+    async def close_of(self, _: Any, *, wait: bool) -> None:
+        await self.close(wait=wait)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.function.name}>"
+
+    def coroutine_function(self) -> CoroutineFunction:
+        loops: Any = self.loops
+        serving, function, make_key = loops.serving, self.function, self.make_key
+        plain = make_key is untyped_key
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            key = args if plain and not kwargs else make_key(args, kwargs)
+            cache = serving.get(get_running_loop(), EMPTY)
+            try:
+                found: Any = cache.lookup(key, MISSING)
+            except TypeError as error:
+                function.explain(error, key)
+                raise
+            if type(found) is not Entry:
+                value = found
+            elif monotonic() < found.fresh_until:
+                value = found.value
+            else:
+                waiting = answer(loops, cache, found, key, args, kwargs)
+                del cache, found  # while it waits, a caller keeps nothing that is cleared
+                return await waiting
+            if cache.bounded:
+                cache.touch(key)
+            cache.hits += 1
+            return value
+
+        return call
+
+
+_numbers = itertools.count()
+
+
+class PerInstance(Shared):
+    """Each instance of a method's class keeps its own caches, one in each event loop.
+
+    They serve only their owner, recognized by identity: a shallow copy of the instance refers
+    to them as well, a deep copy or a pickle has None in their place. Either gets its own with
+    its first call.
+    """
+
+    def __init__(self, function: Function, name: str) -> None:
+        self.function = function
+        self.make_key = function.options.key_maker()
+        # Under this name in the __dict__ of an instance. It is private to this function: an
+        # override and what it overrides have one each.
+        self.entry = f"_cache_{next(_numbers)}_of_{name}"
+
+    def key(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
+        self.require(instance)
+        if self.function.options.key is not None:
+            args = (instance, *args)
+        return self.make_key(args, kwargs)
+
+    def require(self, instance: Any) -> None:
+        if instance is MISSING:
+            raise TypeError(
+                "per_instance=True stores the cache in the first positional argument, and"
+                f" {self.function.name} was called without one. Pass the instance by position."
+            )
+
+    def loops_of(self, instance: Any) -> Optional[Loops]:
+        loops: Optional[Loops] = getattr(instance, "__dict__", {}).get(self.entry)
+        return None if loops is None or loops.owner() is not instance else loops
+
+    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, Optional[Loops]]:
+        instance, *others = args or (MISSING,)
+        return self.key(instance, tuple(others), kwargs), self.loops_of(instance)
+
+    def every_of(self, instance: Any) -> List[Loops]:
+        loops = self.loops_of(instance)
+        return [] if loops is None else [loops]
+
+    async def close_of(self, instance: Any, *, wait: bool) -> None:
+        await close([self.hold(instance)], wait)
+
+    def hold(self, instance: Any) -> Loops:
+        """The caches of an instance, made if need be. Of several threads, one makes them."""
+        loops = Loops(self.function)
+        try:
+            loops.owner = ref(instance, partial(_empty, ref(loops)))
+            there = instance.__dict__.setdefault(self.entry, loops)
+        except (AttributeError, TypeError):
+            raise TypeError(_cannot_store(self.function.name, instance)) from None
+        if there is None or there.owner() is not instance:  # of what this is a copy of
+            there = instance.__dict__[self.entry] = loops
+        return cast("Loops", there)
+
+    def coroutine_function(self) -> CoroutineFunction:
+        plain, entry, function = self.make_key is untyped_key, self.entry, self.function
+
+        async def call(instance: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
+            key = args if plain and not kwargs else self.key(instance, args, kwargs)
+            cache, found = EMPTY, MISSING
+            try:
+                loops = instance.__dict__[entry]
+                if loops.owner() is instance:
+                    cache = loops.serving[get_running_loop()]
+            except (AttributeError, KeyError):
+                pass
+            try:
+                found = cache.lookup(key, MISSING)
+            except TypeError as error:
+                function.explain(error, key)
+                raise
+            if type(found) is not Entry:
+                value = found
+            elif monotonic() < found.fresh_until:
+                value = found.value
+            else:
+                del cache
+                return await self.answer(instance, key, args, kwargs)
+            if cache.bounded:
+                cache.touch(key)
+            cache.hits += 1
+            return value
+
+        return call
+
+    def answer(self, instance: Any, key: Hashable, args: Any, kwargs: Any) -> Any:
+        self.require(instance)
+        args = (instance, *args)
+        loops, coroutine = self.loops_of(instance), None
+        if loops is None:
+            # First the coroutine: what fails here leaves nothing in the instance.
+            self.function.check_open()
+            coroutine = function_coroutine(self.function, args, kwargs)
+            try:
+                loops = self.hold(instance)
+            except BaseException:
+                coroutine.close()
+                raise
+        return answer(loops, EMPTY, MISSING, key, args, kwargs, coroutine)
+
+
+def _cannot_store(name: str, instance: Any) -> str:
+    """Explain why an instance cannot hold a cache, and what helps."""
+    attributes = getattr(instance, "__dict__", None)
+    if attributes is None:
+        lacks = "has no __dict__"
+    elif isinstance(attributes, dict):
+        lacks = "cannot be weakly referenced"
+    else:
+        lacks = "has no writable __dict__"
+    whose = "Its" if is_method_of(instance, name) else f"Is {name} a method? If so, its"
+    return (
+        f"per_instance=True stores the cache of {name} in its first argument;"
+        f" {type(instance).__qualname__} {lacks}. {whose} class needs __dict__ and"
+        " __weakref__: slots=False (dataclasses, attrs), dict=True, weakref=True (msgspec), or"
+        ' __slots__ = (..., "__dict__", "__weakref__").'
+    )
+
+
+def _empty(reference: "ref[Loops]", _: object) -> None:
+    """The instance is gone, and its results with it, even if a copy refers to its caches."""
+    with contextlib.suppress(AttributeError):  # they may be gone as well
+        cast("Any", reference()).empty()
