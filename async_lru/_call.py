@@ -27,6 +27,7 @@ def _no_call_graph(*_: object) -> None:
 _add_to_graph: Any = getattr(asyncio, "future_add_to_awaited_by", _no_call_graph)
 _discard_from_graph: Any = getattr(asyncio, "future_discard_from_awaited_by", _no_call_graph)
 
+_Coroutine: Any = CoroutineType
 # How many functions may start on the stack of one another.
 _DEPTH = 8
 
@@ -430,9 +431,9 @@ def _leave(call: Call, waiter: "Optional[Future[None]]", error: BaseException) -
 def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:
     """The coroutine of a call; what the function returns may be another awaitable."""
     coroutine: Any = function.function(*args, **kwargs)
-    if type(coroutine) is not CoroutineType and not asyncio.iscoroutine(coroutine):
-        return _await(coroutine)
-    return coroutine
+    if type(coroutine) is _Coroutine or asyncio.iscoroutine(coroutine):
+        return coroutine
+    return _await(coroutine)
 
 
 async def _await(awaitable: Awaitable[Any]) -> Any:

@@ -145,4 +145,5 @@ def _decorate(function: Any, options: Options) -> Any:
         )
     if not is_coroutine_function(innermost):
         raise RuntimeError(f"Coroutine function is required, got {function!r}")
-    return _LRUCacheWrapper(function, innermost, options, binding)
+    wrapper: Any = _LRUCacheWrapper
+    return wrapper(function, innermost, options, binding)

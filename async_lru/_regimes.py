@@ -32,7 +32,7 @@ class Shared:
         """The key of a call, and the caches that it uses, if there are any."""
         return self.make_key(args, kwargs), self.loops
 
-    def every_of(self, _: Any) -> List[Loops]:
+    def every_of(self, instance: Any) -> List[Loops]:  # noqa: ARG002
         """The caches that a bound method is about: here those of the whole function."""
         return self.function.every()
 
@@ -40,7 +40,7 @@ class Shared:
         self.function.closed[ref(get_running_loop())] = None
         await close(self.function.every(), wait)
 
-    async def close_of(self, _: Any, *, wait: bool) -> None:
+    async def close_of(self, instance: Any, *, wait: bool) -> None:  # noqa: ARG002
         await self.close(wait=wait)
 
     def __repr__(self) -> str:

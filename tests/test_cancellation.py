@@ -8,8 +8,6 @@ from typing import Any, List
 
 import pytest
 
-from async_lru import alru_cache
-
 from .helpers import PYPY, Decorate, Source, collect, timers, turns
 
 STARTED_EAGERLY = sys.version_info >= (3, 12)
