@@ -71,26 +71,6 @@ def _nothing(*_: object) -> None:
 class Cache:
     """The mapping of one event loop, with its timer."""
 
-    __slots__ = (
-        "__weakref__",
-        "applying",
-        "bounded",
-        "discarded",
-        "due",
-        "entries",
-        "hits",
-        "invalidated",
-        "lookup",
-        "loop",
-        "maxsize",
-        "misses",
-        "queue",
-        "stopped",
-        "touch",
-        "watch",
-        "woken",
-    )
-
     def __init__(
         self,
         loop: Callable[[], "Optional[asyncio.AbstractEventLoop]"],
@@ -120,7 +100,7 @@ class Cache:
         self.watch: Callable[[], Optional[Watch]] = _nothing
         self.due = EXPIRED
         # True once no timer may be set any more.
-        self.stopped = False
+        self.closed = False
 
     # From anywhere.
 
@@ -165,7 +145,7 @@ class Cache:
             self.applying = self.invalidated
             self.invalidated = {}
             for key in list(self.applying):
-                self.release(self.entries.pop(key, None))
+                self.removed(self.entries.pop(key, None))
                 # The record goes last, so that the entry is not seen again.
                 del self.applying[key]
 
@@ -183,13 +163,13 @@ class Cache:
             # look at the cache.
             _key, evicted = self.entries.popitem(last=False)
             self.entries[entry.key] = entry
-            self.release(evicted)
+            self.removed(evicted)
 
     def store(self, entry: Entry, value: Any, fresh_until: float, expires_at: float) -> None:
         """Put a result in the place of its entry, which is there."""
         if fresh_until == math.inf:
             self.entries[entry.key] = value
-            self.release(entry)
+            self.removed(entry)
             return
         # A refresh gets a new entry, because an entry in the queue must not change its place.
         # It is filled before it is put in place, because an invalidation that comes in between
@@ -198,7 +178,7 @@ class Cache:
         settled.value, settled.fresh_until, settled.expires_at = value, fresh_until, expires_at
         if settled is not entry:
             self.entries[entry.key] = settled
-            self.release(entry)
+            self.removed(entry)
         loop = self.loop()
         if expires_at < math.inf and loop is not None:
             settled.timer_at = loop.time() + expires_at - monotonic()
@@ -210,23 +190,23 @@ class Cache:
         """Remove this entry, but none that has taken its place."""
         if self.lookup(entry.key) is entry:
             del self.entries[entry.key]
-            self.release(entry)
+            self.removed(entry)
 
-    def release(self, removed: Any) -> None:
+    def removed(self, found: Any) -> None:
         """Let go of what has been removed, and of its refresh if no caller has joined it."""
-        if type(removed) is not Entry:
+        if type(found) is not Entry:
             return
-        removed.key = removed.value = None
-        removed.fresh_until = removed.expires_at = EXPIRED
-        if removed.timer_at != EXPIRED:
+        found.key = found.value = None
+        found.fresh_until = found.expires_at = EXPIRED
+        if found.timer_at != EXPIRED:
             self.discarded += 1
             if self.discarded > len(self.queue) // 2:
                 self.queue = [entry for entry in self.queue if entry.fresh_until != EXPIRED]
                 heapify(self.queue)
                 self.discarded = 0
                 self.set_timer()
-        if removed.call is not None:
-            removed.call.release()
+        if found.call is not None:
+            found.call.cancel_refresh()
 
     def expire(self) -> None:
         """Remove the entries whose time has come, for a few milliseconds.
@@ -260,7 +240,7 @@ class Cache:
             heappop(self.queue)
             self.discarded -= 1
         loop = self.loop()
-        if self.queue and loop is not None and not self.stopped:
+        if self.queue and loop is not None and not self.closed:
             self.due = self.queue[0].timer_at
             watch = Watch(self, _cancel_in_its_loop)
             watch.loop = loop
@@ -275,9 +255,9 @@ class Cache:
         if watch is not None:
             watch.cancel()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Have no timer any more."""
-        self.stopped = True
+        self.closed = True
         self.cancel_timer()
 
     def __repr__(self) -> str:

@@ -36,7 +36,13 @@ class Call:
     """A call in flight, or one in the background: a refresh that no caller has joined."""
 
     def __init__(
-        self, loops: Loops, entry: Entry, coroutine: Any, depth: int, *, background: bool
+        self,
+        loops: Loops,
+        entry: Entry,
+        coroutine: Any,
+        caller: "Optional[Call]",
+        *,
+        background: bool = False,
     ) -> None:
         self.loops = loops
         self.loop = get_running_loop()
@@ -44,15 +50,16 @@ class Call:
         # The function's own.
         self.coroutine = coroutine
         # None until the task has been made: an eager one takes its first step before that.
-        self.task: "Optional[Task[Any]]" = None
+        self.task: Any = None
         # Of the task, for a ttl function.
         self.context: Any = None
         # A future for each caller that waits, so that each can leave alone. After a failure,
         # the callers that are yet to receive it.
         self.waiters: "Dict[Future[None], None]" = {}
         self.background = background
-        # How many eager starts are on the stack below its own.
-        self.depth = depth
+        # How many eager starts are on the stack below its own. A caller that has not suspended
+        # yet is on the stack.
+        self.depth: int = 0 if caller is None or caller.task is not None else caller.depth + 1
         # The calls that this one waits for: one that it awaits, or several that it closes.
         self.waits: Sequence[Call] = ()
         # True while a ttl function is asked about the result.
@@ -78,23 +85,30 @@ class Call:
             # Before the task is made, so that an eager first step finds its own call.
             register(self)
             self.entry.call = self
-            if not self.background:
+            if self.background:
+                cache.hit(self.entry.key)
+            else:
+                cache.misses += 1
                 cache.insert(self.entry)
-            if self.depth < _DEPTH and _starts_eagerly(self.loop):
+            if self.depth < _DEPTH and not self.background and _starts_eagerly(self.loop):
                 self.task = Task(self.coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
             else:
                 self.task = self.loop.create_task(self.coroutine)
-            if isinstance(cast("Any", self.task), Task):
-                # asyncio complains of the caller's task if the loop is closed too early.
-                cast("Any", self.task)._log_destroy_pending = False
             if self.loops.function.options.asks:
                 get_context = getattr(self.task, "get_context", copy_context)  # from 3.12
                 self.context = get_context()
             if not self.settle():
                 self.task.add_done_callback(self.finish)
+                if hasattr(self.task, "_log_destroy_pending"):
+                    # If the loop is closed too early, asyncio complains of the caller's task.
+                    self.task._log_destroy_pending = False
         except BaseException as error:
             # KeyboardInterrupt, or there is no stack for more: plain assignments first.
             self.settled, self.received, self.entry.call = True, True, None
+            if self.background:
+                cache.hits -= 1
+            else:
+                cache.misses -= 1
             self.cancel()
             self.end(error)
             raise
@@ -114,11 +128,10 @@ class Call:
             return self.settled
         # A ttl function may call the decorated function: that call joins this one.
         self.settling = True
+        error: Optional[BaseException] = None
         try:
-            error = task.exception()
-            if error is None:
-                self.value = task.result()
-                self.store(self.value)
+            self.value = task.result()
+            self.store(self.value)
         except BaseException as raised:  # noqa: BLE001  # cancelled, or by a ttl function
             # Break the reference cycle: exception, traceback, this frame, call.
             error = raised.with_traceback(cast("Any", raised.__traceback__).tb_next)
@@ -166,12 +179,12 @@ class Call:
         if error is not None:
             # Break the reference cycle: exception, traceback, frame.
             del error
-            self.withdraw()
+            self.remove_entry()
         # A task factory may have wrapped the coroutine in a task that never ran it. This comes
         # last, because it runs code of the function.
         self.coroutine.close()
 
-    def withdraw(self) -> None:
+    def remove_entry(self) -> None:
         """Remove the entry of a failed call. After a failed refresh, the old result stays."""
         cache, entry, refresh = self.cache(), self.entry, self.loops.function.options.refresh
         if cache is None:
@@ -205,11 +218,33 @@ class Call:
 
     # Its callers.
 
-    def new_waiter(self) -> "Future[None]":
+    async def outcome(self) -> Any:
+        """Wait for the end as one of the callers; return the result, or raise the error."""
         waiter: "Future[None]" = self.loop.create_future()
-        self.waiters[waiter] = None
-        _add_to_graph(self.task, current_task())
-        return waiter
+        try:
+            if not self.settled:
+                self.waiters[waiter] = None
+                _add_to_graph(self.task, current_task())
+                # Cancelled here, the caller leaves; the last one to leave cancels the call.
+                await waiter
+            if self.error is None:
+                return self.value
+            self.received = True
+            raise self.error.with_traceback(self.traceback)  # noqa: TRY301
+        except GeneratorExit:
+            # The caller's coroutine is closed or collected, perhaps in another thread, or
+            # during another step: the loop's next turn sees to it.
+            self.waiters.pop(waiter, None)
+            run_in(self.loop, self.leave)
+            raise
+        except BaseException:
+            self.waiters.pop(waiter, None)
+            self.leave()
+            raise
+        finally:
+            _discard_from_graph(self.task, current_task(self.loop))
+            # Break the reference cycle: exception, traceback, frame, call.
+            del self
 
     def leave(self) -> None:
         """See to a call that may have lost its last caller."""
@@ -225,7 +260,7 @@ class Call:
             if cache is not None:
                 cache.remove(self.entry)
 
-    def release(self) -> None:
+    def cancel_refresh(self) -> None:
         """See to a call whose entry has been removed: nobody needs a refresh any more."""
         if self.background:
             self.cancel()
@@ -276,8 +311,8 @@ def call_of(task: "Optional[Task[Any]]") -> Optional[Call]:
 
 
 async def answer(
-    loops: Loops,
-    cache: Cache,
+    loops: Any,
+    cache: Any,
     found: Any,
     key: Hashable,
     args: Any,
@@ -291,9 +326,9 @@ async def answer(
     """
     caller = call_of(current_task())
     call: Any = None
-    waiter: Any = None
     try:
-        cache, found = _look_up(loops, cache, found, key)
+        if found is not MISSING or cache is EMPTY:
+            cache, found = _look_up(loops, cache, found, key)
         if type(found) is not Entry or monotonic() < found.expires_at:
             return _hit(loops, cache, key, found, args, kwargs)
         call = found.call
@@ -304,34 +339,22 @@ async def answer(
                 cache.remove(found)  # it has expired, and the timer is late
             if coroutine is None:
                 coroutine = function_coroutine(loops.function, args, kwargs)
-            call = _start(loops, cache, key, coroutine, caller)
+            call = Call(loops, Entry(key), coroutine, caller)
+            if caller is not None:
+                caller.waits = (call,)
+            call.start(cache)
         # While it waits, a caller keeps nothing that is cleared.
-        loops = cache = found = cast("Any", None)
-        if not call.settled:
-            waiter = call.new_waiter()
-            # Cancelled here, the caller leaves; the last one to leave cancels the call.
-            await waiter
-        if call.error is None:
+        loops = cache = found = None
+        if call.settled and call.error is None:
             return call.value
-        call.received = True
-        raise call.error.with_traceback(call.traceback)  # noqa: TRY301
-    except BaseException as error:
-        if call is not None:
-            _leave(call, waiter, error)
-        raise
+        return await call.outcome()
     finally:
         if coroutine is not None and (call is None or call.coroutine is not coroutine):
             coroutine.close()  # it was made in advance, and is not needed
-        _wait_no_more(caller, call, waiter)
+        if caller is not None:
+            caller.waits = ()
         # Break the reference cycle: exception, traceback, frame, call.
-        del loops, cache, found, coroutine, call, caller, waiter
-
-
-def _wait_no_more(caller: Optional[Call], call: Any, waiter: Any) -> None:
-    if caller is not None:
-        caller.waits = ()
-    if waiter is not None:
-        _discard_from_graph(call.task, current_task(call.loop))
+        del loops, cache, found, coroutine, call, caller
 
 
 def _look_up(loops: Loops, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:
@@ -352,19 +375,14 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
         cache.hit(key)
         return found
     value = found.value
+    if found.call is not None or monotonic() < found.fresh_until:
+        cache.hit(key)
+        return value
     call: Optional[Call] = None
     try:
-        if found.call is not None or monotonic() < found.fresh_until:
-            cache.hit(key)
-            return value
         coroutine = function_coroutine(loops.function, args, kwargs)
-        call = Call(loops, found, coroutine, _DEPTH, background=True)
-        cache.hit(key)
-        try:
-            call.start(cache)
-        except BaseException:
-            cache.hits -= 1
-            raise
+        call = Call(loops, found, coroutine, None, background=True)
+        call.start(cache)
         if call.settled:
             call.leave()  # a task factory has run it at once
         elif call.background and call.cache() is None:
@@ -383,27 +401,6 @@ def _join(call: Call, cache: Cache, key: Hashable, caller: Optional[Call]) -> No
     call.background = False
 
 
-def _start(
-    loops: Loops, cache: Cache, key: Hashable, coroutine: Any, caller: Optional[Call]
-) -> Call:
-    # The caller's frames are on the stack if it has not suspended yet.
-    depth = 0 if caller is None or caller.task is not None else caller.depth + 1
-    call = Call(loops, Entry(key), coroutine, depth, background=False)
-    try:
-        if caller is not None:
-            caller.waits = (call,)
-        cache.misses += 1
-        try:
-            call.start(cache)
-        except BaseException:
-            cache.misses -= 1
-            raise
-        return call
-    finally:
-        # Break the reference cycle: exception, traceback, frame, call.
-        del loops, cache, call, caller
-
-
 def _refuse_cycle(call: Call, caller: Call) -> None:
     """Raise RuntimeError if the call waits for the caller that would wait for it."""
     path = call.path_to(caller)
@@ -415,17 +412,6 @@ def _refuse_cycle(call: Call, caller: Call) -> None:
     # The exception keeps this frame.
     del call, caller, path
     raise RuntimeError(message)
-
-
-def _leave(call: Call, waiter: "Optional[Future[None]]", error: BaseException) -> None:
-    """Have a caller leave a call that is in flight, or whose failure it has received."""
-    call.waiters.pop(cast("Any", waiter), None)
-    if isinstance(error, GeneratorExit):
-        # The caller's coroutine is closed or collected, perhaps in another thread, or during
-        # another step: the loop's next turn sees to it.
-        run_in(call.loop, call.leave)
-    else:
-        call.leave()
 
 
 def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:

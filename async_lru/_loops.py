@@ -53,7 +53,7 @@ class Function:
         self.living: Set[ref[Loops]] = set()
         # The loops in which it has been called, and those in which it is closed for all
         # instances, those to come included.
-        self.met: Dict[ref[AbstractEventLoop], None] = {}
+        self.known: Dict[ref[AbstractEventLoop], None] = {}
         self.closed: Dict[ref[AbstractEventLoop], None] = {}
         # Whether the loop-reset warning has been issued.
         self.warned = False
@@ -93,15 +93,15 @@ class Function:
             " Another event loop has an open cache."
         )
 
-    def meet(self, loop: AbstractEventLoop) -> None:
+    def add_loop(self, loop: AbstractEventLoop) -> None:
         """Let go of the loops that do not run, as a new one calls."""
-        for reference in list(self.met):
+        for reference in list(self.known):
             if reference() is None:
-                self.met.pop(reference, None)
+                self.known.pop(reference, None)
                 self.closed.pop(reference, None)
-        self.met[ref(loop)] = None
+        self.known[ref(loop)] = None
         for loops in self.every():
-            loops.let_go()
+            loops.remove_idle()
 
     def __repr__(self) -> str:
         return f"<Function {self.name}, {len(self.living)} living>"
@@ -140,7 +140,7 @@ class Loops:
                 cache = self.bind(loop)
             cache.apply()
             if loop not in self.serving:
-                self.let_go()
+                self.remove_idle()
             self.serving[loop] = cache
             # Nobody may have cleared, invalidated or closed in between.
             in_place = self.by_loop.get(reference) is cache and not cache.invalidated
@@ -152,16 +152,16 @@ class Loops:
     def current(self, loop: AbstractEventLoop) -> Optional[Cache]:
         """A loop's cache with all records applied; None if it has been cleared."""
         cache = self.by_loop.get(ref(loop))
-        if cache is not None:
+        if cache is not None and cache.invalidated:
             cache.apply()
         return cache
 
     def bind(self, loop: AbstractEventLoop) -> Cache:
         """An empty cache for a loop. What closed loops have left is dropped."""
         function = self.function
-        if ref(loop) not in function.met:
-            function.meet(loop)
-        lost = self.drop_closed()
+        if ref(loop) not in function.known:
+            function.add_loop(loop)
+        lost = self.remove_closed()
         cache = Cache(ref(loop), function.options.maxsize)
         # A clear leaves the calls in flight where they are.
         self.calls.setdefault(ref(loop), {})
@@ -178,7 +178,7 @@ class Loops:
             )
         return cache
 
-    def drop_closed(self) -> bool:
+    def remove_closed(self) -> bool:
         """Drop what is kept for closed loops, and for those that are gone.
 
         True if results are lost that were not closed themselves.
@@ -196,7 +196,7 @@ class Loops:
             self.closed.pop(reference, None)
         return lost
 
-    def let_go(self) -> None:
+    def remove_idle(self) -> None:
         """Keep no loop alive that its owner may have dropped without closing it."""
         for loop in list(self.serving):
             if not loop.is_running() and not loop.is_closed():
@@ -244,7 +244,7 @@ class Loops:
             if loop is not None:
                 # Results are released in their loop's thread, or at once if it does not run.
                 kept = cache if loop.is_running() else None
-                run_in(loop, partial(_release, self.calls_in(loop), kept))
+                run_in(loop, partial(_cancel_refreshes, self.calls_in(loop), kept))
 
     def retire_changed(self) -> None:
         """Take each cache out of service that has been cleared or has records.
@@ -263,9 +263,9 @@ class Loops:
         self.serving[loop] = EMPTY
         cache = self.by_loop.get(ref(loop))
         if cache is not None:
-            cache.stop()
+            cache.close()
 
-    def empty(self) -> None:
+    def remove_all(self) -> None:
         """Keep nothing: the instance is gone, even if a copy of it refers to this."""
         self.serving.clear()
         self.by_loop.clear()
@@ -277,12 +277,12 @@ class Loops:
         return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"
 
 
-def _release(calls: List[Any], cache: Optional[Cache]) -> None:
+def _cancel_refreshes(calls: List[Any], cache: Optional[Cache]) -> None:
     """Cancel the refreshes of a cache that has been cleared, and its timer."""
     for call in calls:
-        call.release()
+        call.cancel_refresh()
     if cache is not None:
-        cache.stop()
+        cache.close()
 
 
 # Over all caches that are given, of a function or of its instances. From anywhere.

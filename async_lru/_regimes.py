@@ -125,7 +125,7 @@ class PerInstance(Shared):
         """The caches of an instance, made if need be. Of several threads, one makes them."""
         loops = Loops(self.function)
         try:
-            loops.owner = ref(instance, partial(_empty, ref(loops)))
+            loops.owner = ref(instance, partial(_remove_all, ref(loops)))
             there = instance.__dict__.setdefault(self.entry, loops)
         except (AttributeError, TypeError):
             raise TypeError(_cannot_store(self.function.name, instance)) from None
@@ -198,7 +198,7 @@ def _cannot_store(name: str, instance: Any) -> str:
     )
 
 
-def _empty(reference: "ref[Loops]", _: object) -> None:
+def _remove_all(reference: "ref[Loops]", _: object) -> None:
     """The instance is gone, and its results with it, even if a copy refers to its caches."""
     with contextlib.suppress(AttributeError):  # they may be gone as well
-        cast("Any", reference()).empty()
+        cast("Any", reference()).remove_all()
