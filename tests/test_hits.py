@@ -486,7 +486,7 @@ async def test_nor_does_one_whose_caller_is_let_go_without_it(
     loop = asyncio.get_running_loop()
     logged: List[Any] = []
     loop.set_exception_handler(lambda _, context: logged.append(context["exception"]))
-    caller = await asyncio.ensure_future(begin(thing))
+    caller = await begin(thing)
     await turns()
     assert function.cache_parameters()["tasks"] == 0
     del thing, caller
