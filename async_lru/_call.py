@@ -104,11 +104,16 @@ class Call:
                     # If the loop is closed too early, asyncio complains of the caller's task.
                     self.task._log_destroy_pending = False
         except BaseException as error:
-            # KeyboardInterrupt, or there is no stack for more.
+            # KeyboardInterrupt, or there is no stack for more: first what needs none.
             cache.hits -= self.background
             cache.misses -= not self.background
             self.settled, self.received, self.entry.call = True, True, None
-            self.cancel()
+            if cache.lookup(self.entry.key) is self.entry and not self.background:
+                del cache.entries[self.entry.key]
+            if self.task is None:
+                self.coroutine.close()
+            else:
+                self.task.cancel()
             self.end(error)
             raise
         finally:
@@ -136,6 +141,9 @@ class Call:
             error = raised.with_traceback(cast("Any", raised.__traceback__).tb_next)
         try:
             self.end(error)
+            # A task factory may have wrapped the coroutine in a task that never ran it. This
+            # comes last, because it runs code of the function.
+            self.coroutine.close()
             if isinstance(error, (KeyboardInterrupt, SystemExit)) and not task.exception():
                 raise error  # of a ttl function: it leaves the loop, as any callback's does
         finally:
@@ -181,9 +189,6 @@ class Call:
             # Break the reference cycle: exception, traceback, frame.
             del error
             self.remove_entry()
-        # A task factory may have wrapped the coroutine in a task that never ran it. This comes
-        # last, because it runs code of the function.
-        self.coroutine.close()
 
     def remove_entry(self) -> None:
         """Remove the entry of a failed call. After a failed refresh, the old result stays."""
