@@ -64,7 +64,7 @@ class Entry:
 MISSING = Entry(None)
 
 
-def _nothing(*_: object) -> None:
+def nothing(*_: object) -> None:
     """Stand for a weak reference to nothing, and for a step that is not taken."""
 
 
@@ -97,7 +97,7 @@ class Cache:
         self.queue: List[Entry] = []
         self.discarded = 0
         # The timer for the first of the queue, weakly, and the moment that it is set for.
-        self.watch: Callable[[], Optional[Watch]] = _nothing
+        self.watch: Callable[[], Optional[Watch]] = nothing
         self.due = EXPIRED
         # True once no timer may be set any more.
         self.closed = False
@@ -312,11 +312,11 @@ def _cancel_in_its_loop(
     # Bound here: at the interpreter's exit, a module's names are gone before the last object.
     is_finalizing: Callable[[], bool] = sys.is_finalizing,
     run_in: Callable[..., None] = run_in,
-    nothing: Callable[..., None] = _nothing,
+    nothing: Callable[..., None] = nothing,
 ) -> None:
     run = nothing if is_finalizing() else run_in
     run(watch.loop, watch.cancel)
 
 
 # In the place of a cache that is out of service. It stays empty.
-EMPTY = Cache(_nothing, None)
+EMPTY = Cache(nothing, None)

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, TypedDict
 from weakref import ref
 
-from ._cache import EMPTY, Cache, run_in
+from ._cache import EMPTY, Cache, nothing, run_in
 from ._options import Options, why_unhashable
 
 
@@ -62,7 +62,9 @@ class Function:
 
     def every(self) -> "List[Loops]":
         """The function's own caches, or those of all living instances."""
-        return [loops for loops in (ref() for ref in self.living.copy()) if loops is not None]
+        return [
+            loops for loops in (each() for each in self.living.copy()) if loops is not None
+        ]
 
     def explain(self, error: TypeError, key: Hashable) -> None:
         """Say what helps if a key is not hashable, in a note: from 3.11 there are notes."""
@@ -94,11 +96,11 @@ class Function:
         )
 
     def add_loop(self, loop: AbstractEventLoop) -> None:
-        """Let go of the loops that do not run, as a new one calls."""
-        for reference in list(self.known):
-            if reference() is None:
-                self.known.pop(reference, None)
-                self.closed.pop(reference, None)
+        """Note a loop that calls for the first time, and keep none alive that does not run."""
+        for table in self.known, self.closed:
+            for reference in list(table):
+                if reference() is None:
+                    table.pop(reference, None)
         self.known[ref(loop)] = None
         for loops in self.every():
             loops.remove_idle()
@@ -142,7 +144,7 @@ class Loops:
             if loop not in self.serving:
                 self.remove_idle()
             self.serving[loop] = cache
-            # Nobody may have cleared, invalidated or closed in between.
+            # A concurrent writer has found the cache in service, or its change is seen here.
             in_place = self.by_loop.get(reference) is cache and not cache.invalidated
             if in_place and not self.is_closed(loop):
                 return cache
@@ -218,7 +220,9 @@ class Loops:
         return [loop for loop in every if loop is not None]
 
     def calls_in(self, loop: AbstractEventLoop) -> List[Any]:
-        calls = [reference() for reference in list(self.calls.get(ref(loop), {}).values())]
+        """The calls in flight, those whose entries are gone included."""
+        references = self.calls.get(ref(loop), {})
+        calls = [references.get(number, nothing)() for number in list(references)]
         return [call for call in calls if call is not None]
 
     def contains(self, key: Hashable) -> bool:
