@@ -219,7 +219,7 @@ class Call:
         if kept:
             message = f"A refresh failed, and the old result stays until its ttl: {name}"
         self.loop.call_exception_handler(
-            {"message": message, "exception": error, "future": self.task, "task": self.task}
+            {"message": message, "exception": error, "future": self.task}
         )
 
     # Its callers.
@@ -253,7 +253,7 @@ class Call:
             del self, here
 
     def leave(self) -> None:
-        """See to a call that may have lost its last caller."""
+        """Cancel the call if its last caller has left, or report what nobody received."""
         if self.waiters:
             return
         if self.settled:
@@ -267,7 +267,7 @@ class Call:
                 cache.remove(self.entry)
 
     def cancel_refresh(self) -> None:
-        """See to a call whose entry has been removed: nobody needs a refresh any more."""
+        """Cancel a refresh that no caller has joined: its entry has been removed."""
         if self.background:
             self.cancel()
 
