@@ -1,5 +1,6 @@
 """How the site is built: ``make docs``."""
 
+import pathlib
 import posixpath
 from typing import Any
 
@@ -22,6 +23,7 @@ nitpick_ignore = [("py:exc", "asyncio.CancelledError")]
 
 def setup(app: Any) -> None:
     app.connect("doctree-read", link_to_pages)
+    app.connect("doctree-read", inline_pictures)
 
 
 def link_to_pages(app: Any, doctree: Any) -> None:
@@ -30,3 +32,12 @@ def link_to_pages(app: Any, doctree: Any) -> None:
         target = link.get("refuri", "")
         if target.endswith(".rst") and ":" not in target:
             link["refuri"] = posixpath.basename(target)[:-4].lower() + ".html"
+
+
+def inline_pictures(app: Any, doctree: Any) -> None:
+    """Put the pictures into the page itself, so that they have its colors, light or dark."""
+    for image in list(doctree.findall(nodes.image)):
+        if image["uri"].endswith(".svg"):
+            text = pathlib.Path(app.srcdir, image["uri"]).read_text(encoding="utf-8")
+            svg = text[text.index("<svg") :]
+            image.replace_self(nodes.raw("", svg, format="html"))
