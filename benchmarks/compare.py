@@ -26,7 +26,7 @@ from matplotlib import pyplot
 
 import async_lru
 
-from .peers import OURS, PEERS, ROOT, identity, load_all, plain
+from .peers import OURS, PEERS, ROOT, identity, load_all, plain, rst_table
 
 FACTS = "10 callers at once run it", "if the first is cancelled, the second"
 VERSION = platform.python_version()
@@ -83,7 +83,8 @@ async def when_the_first_caller_is_cancelled(decorate: Any) -> str:
     """What becomes of a second caller that has joined."""
     counted = Counted()
     function = decorate(counted.run)
-    first, second = (asyncio.ensure_future(function(1)) for _ in range(2))
+    # Another key: aiocache has one cache for all functions of this name.
+    first, second = (asyncio.ensure_future(function(2)) for _ in range(2))
     await asyncio.sleep(0.0005)
     first.cancel()
     await asyncio.wait([first, second])
@@ -123,13 +124,7 @@ def table(names: List[str], took: Dict[Any, float], facts: Dict[str, List[str]])
         times = [took.get((name, title)) for title in CASES]
         cells = ["no ttl" if value is None else f"{value:.1f}" for value in times]
         rows.append([name, *cells, *facts[name]])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    rule = "  ".join("=" * width for width in widths)
-    head, *body = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([rule, head, rule, *body, rule])
+    return rst_table(rows)
 
 
 def plot(names: List[str], took: Dict[Any, float], file: pathlib.Path) -> None:
