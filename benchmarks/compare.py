@@ -33,6 +33,7 @@ VERSION = platform.python_version()
 PYTHON = f"{platform.python_implementation()} {VERSION.rpartition('.')[0]}"
 START, END = f".. The table of {PYTHON} starts here.", f".. The table of {PYTHON} ends here."
 PAGE = ROOT / "docs" / "benchmarks.rst"
+INK = "#222222"
 PICTURED = "CPython 3.13"  # in comparison.svg
 
 
@@ -130,8 +131,17 @@ def table(names: List[str], took: Dict[Any, float], facts: Dict[str, List[str]])
 def plot(names: List[str], took: Dict[Any, float], file: pathlib.Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "async_lru"  # the same figures give the same file
     mpl.rcParams["svg.fonttype"] = "none"  # text stays text
+    for part in (
+        "text.color",
+        "axes.edgecolor",
+        "axes.labelcolor",
+        "xtick.color",
+        "ytick.color",
+    ):
+        mpl.rcParams[part] = INK
     # As narrow as a phone, on one scale: it begins at a bare await.
-    figure, axes = pyplot.subplots(len(CASES), 1, figsize=(5.4, 10), sharex=True)
+    height = len(CASES) * (0.2 + 0.2 * len(names))
+    figure, axes = pyplot.subplots(len(CASES), 1, figsize=(5.4, height), sharex=True)
     bottom_up = list(reversed(names))
     colors = ["#c33" if name == OURS else "#89a" for name in bottom_up]
     for axis, title in zip(axes, CASES):
@@ -146,6 +156,17 @@ def plot(names: List[str], took: Dict[Any, float], file: pathlib.Path) -> None:
     axes[-1].set_xlabel("times a bare await, on a logarithmic scale: less is better")
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})
+    text = file.read_text()
+    for old, new in (
+        ("<svg ", '<svg class="picture" role="img" aria-label="The first table as a plot" '),
+        ("*{stroke-linejoin", ".picture *{stroke-linejoin"),
+        # In a page of the site, the colors of that page.
+        ("#ffffff", "var(--color-background-primary, #fff)"),
+        (INK, "var(--color-foreground-primary, #222)"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
 
 
 def write_page(text: str) -> None:
