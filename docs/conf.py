@@ -35,7 +35,6 @@ towncrier_draft_include_empty = False
 towncrier_draft_working_directory = pathlib.Path(__file__).parent.parent
 
 nitpicky = True
-nitpick_ignore = [("py:exc", "asyncio.CancelledError")]
 
 
 def setup(app: Any) -> None:
@@ -46,10 +45,11 @@ def setup(app: Any) -> None:
 def link_to_pages(app: Any, doctree: Any) -> None:
     """Let links between the sources, which a code host follows, lead to files of the site."""
     for link in doctree.findall(nodes.reference):
-        target = link.get("refuri", "")
-        if ":" not in target and target.endswith((".py", ".rst")):
-            name = posixpath.basename(target)
-            link["refuri"] = name if name.endswith(".py") else f"{name[:-4].lower()}.html"
+        path, hash_, anchor = link.get("refuri", "").partition("#")
+        if ":" not in path and path.endswith((".py", ".rst")):
+            name = posixpath.basename(path)
+            page = f"{name[:-4].lower()}.html" if name.endswith(".rst") else name
+            link["refuri"] = page + hash_ + anchor
 
 
 def inline_pictures(app: Any, doctree: Any) -> None:
