@@ -175,8 +175,7 @@ def write_page(text: str) -> None:
     PAGE.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
 
 
-async def main(rounds: int, write: bool) -> None:
-    modules = {OURS: async_lru, **load_all()}
+async def main(modules: Dict[str, Any], rounds: int, write: bool) -> None:
     functions: Dict[Tuple[str, str], Any] = {}
     facts: Dict[str, List[str]] = {}
     for name, module in modules.items():
@@ -226,4 +225,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.write and START not in PAGE.read_text():
         parser.error(f"docs/benchmarks.rst has no place for it: {START}")
-    asyncio.run(main(arguments.rounds, arguments.write))
+    caches = {OURS: async_lru, **load_all()}
+    asyncio.run(main(caches, arguments.rounds, arguments.write))

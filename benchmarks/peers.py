@@ -1,5 +1,6 @@
 """The caches that a user could pick: each a decorator for the same coroutine function."""
 
+import asyncio
 import functools
 import importlib
 import importlib.metadata
@@ -114,10 +115,20 @@ def load_all() -> Dict[str, Any]:
     for name, peer in PEERS.items():
         if name != OURS:
             try:
-                modules[name] = load(peer)
-            except (subprocess.CalledProcessError, ImportError) as error:
+                module = load(peer)
+                # For an old Python there may be an old version, with another interface.
+                asyncio.run(call(peer.bounded(module, 128)(identity)))
+            except subprocess.CalledProcessError:
+                print(f"skipped {name}: pip finds no version for this Python")
+            except (AttributeError, ImportError, TypeError) as error:
                 print(f"skipped {name}: {error}")
+            else:
+                modules[name] = module
     return modules
+
+
+async def call(function: Any) -> None:
+    await function(1)
 
 
 def rst_table(rows: List[List[str]]) -> str:
