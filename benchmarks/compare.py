@@ -91,7 +91,7 @@ async def when_the_first_caller_is_cancelled(decorate: Any) -> str:
     await asyncio.wait([first, second])
     if second.cancelled():
         return "is cancelled too"
-    return "gets the result" if counted.runs == 1 else "has a run of its own"
+    return "gets the result" if counted.runs == 1 else "starts its own run"
 
 
 async def nanoseconds(title: str, function: Any, turn: int) -> float:

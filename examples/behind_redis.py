@@ -1,8 +1,8 @@
-"""Processes share results through redis, and each keeps them for some seconds itself.
+"""Processes share results through redis, and each process caches them for some seconds.
 
 python examples/behind_redis.py redis://127.0.0.1:6379
 
-Run it twice: the second process finds the result of the first, and queries nothing.
+Run it twice: the second process gets the result of the first one without a query.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from async_lru import alru_cache
 
 
 class Users:
-    """Keeps the client of redis, so that it is not part of the key."""
+    """It keeps the redis client, so that the client is not part of the key."""
 
     def __init__(self, redis: Any) -> None:
         self.redis = redis
         self.database: Dict[int, str] = {7: "Ada"}
         self.queries: List[int] = []
 
-    # Up to 5 seconds after a change, another process still returns the old name.
+    # After a change, other processes can return the old name for up to 5 seconds.
     @alru_cache(ttl=5, per_instance=True)
     async def name(self, number: int) -> str:
         found = await self.redis.get(f"user:{number}")
