@@ -16,6 +16,7 @@ version = release = async_lru.__version__
 extensions = ["sphinx_copybutton", "sphinxcontrib.towncrier.ext"]
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_theme_options = {"navigation_with_keys": True}
 html_title = f"async_lru {release}"
 html_static_path = ["static"]
