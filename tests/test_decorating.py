@@ -86,9 +86,7 @@ class SubBox(Box):
     __slots__ = ()
 
     @alru_cache
-    async def method(  # pyright: ignore[reportIncompatibleVariableOverride]
-        self, x: int
-    ) -> Tuple[str, int]:
+    async def method(self, x: int) -> Tuple[str, int]:
         name, y = await super().method(x)
         return "sub " + name, y
 

@@ -161,9 +161,7 @@ class Plain(Service):
 
 class Cached(Service):
     @alru_cache
-    async def load(  # pyright: ignore[reportIncompatibleVariableOverride]
-        self, number: int, *, fresh: bool = False
-    ) -> str:
+    async def load(self, number: int, *, fresh: bool = False) -> str:
         return "cached " + await super().load(number)
 
 

@@ -65,7 +65,7 @@ def test_it_is_a_bool(value: Any) -> None:
 @pytest.mark.parametrize(
     "function",
     [
-        classmethod(Client.get.__wrapped__),
+        classmethod(Client.get.__wrapped__),  # pyright: ignore[reportArgumentType]
         staticmethod(Client.get.__wrapped__),
         Client().get.__wrapped__,
         Client().get,
@@ -376,9 +376,7 @@ async def test_an_override_and_its_super() -> None:
 
     class Derived(Base):
         @alru_cache(per_instance=True)
-        async def get(  # pyright: ignore[reportIncompatibleVariableOverride]
-            self, x: int
-        ) -> List[str]:
+        async def get(self, x: int) -> List[str]:
             return [*await super().get(x), f"derived {x}"]
 
     derived = Derived()
