@@ -1,6 +1,6 @@
 """Run mypy and pyright on the cases, for each Python version: ``python -m tests.typing``.
 
-Each runs twice: in this environment, and in an empty one, without the typing_extensions that the
+Both run twice: in this environment, and in an empty one, without the typing_extensions that the
 stub imports.
 """
 
@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import List, Tuple
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 VERSIONS = [f"3.{minor}" for minor in range(8, 15)]
-MYPY_VERSIONS = VERSIONS[2:]  # mypy 2 knows no older ones
+MYPY_VERSIONS = VERSIONS[2:]  # mypy 2 supports 3.10 and later
 
 
-def check(command: Tuple[str, ...]) -> bool:
+def passes(command: Tuple[str, ...]) -> bool:
     run = [sys.executable, "-m", *command, str(HERE)]
-    done = subprocess.run(
-        run, cwd=HERE.parent.parent, capture_output=True, text=True, check=False
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+    print(
+        *command, f"\n{done.stdout}{done.stderr}" if done.returncode else "passed", flush=True
     )
-    said = f"{done.stdout}{done.stderr}" if done.returncode else "passed"
-    print(*command, said, flush=True)
     return not done.returncode
 
 
-def check_all(commands: List[Tuple[str, ...]]) -> bool:
-    return all([check(command) for command in commands])  # noqa: C419  # not only the first
+def all_pass(commands: List[Tuple[str, ...]]) -> bool:
+    return all(passes(command) for command in commands)
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
             for version in VERSIONS
             for python in pythons
         ]
-        # One after the other: the second has the cache of the first.
+        # In one job, because the second run uses the cache of the first.
         jobs += [
             [
                 ("mypy", "--python-version", version, "--python-executable", python)
@@ -50,8 +50,8 @@ def main() -> None:
             for version in MYPY_VERSIONS
         ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            passed = list(pool.map(check_all, jobs))
-    sys.exit(not all(passed))
+            results = list(pool.map(all_pass, jobs))
+    sys.exit(not all(results))
 
 
 if __name__ == "__main__":
