@@ -268,6 +268,7 @@ if not MYPY:
     @overload
     def alru_cache(  # pyright: ignore[reportOverlappingOverload]
         maxsize: _FunctionOfSelf[_T, _P, _R],
+        /,
         typed: bool = False,
         *,
         ttl: TTL = None,
@@ -279,6 +280,7 @@ if not MYPY:
     @overload
     def alru_cache(
         maxsize: _FunctionOfCls[_T, _P, _R],
+        /,
         typed: bool = False,
         *,
         ttl: TTL = None,
@@ -291,6 +293,7 @@ if not MYPY:
 @overload
 def alru_cache(
     maxsize: Callable[_P, Coroutine[Any, Any, _R]],
+    /,
     typed: bool = False,
     *,
     ttl: TTL = None,
@@ -302,6 +305,7 @@ def alru_cache(
 @overload
 def alru_cache(
     maxsize: classmethod[_T, _P, Coroutine[Any, Any, _R]],
+    /,
     typed: bool = False,
     *,
     ttl: TTL = None,
@@ -313,6 +317,7 @@ def alru_cache(
 @overload
 def alru_cache(  # pyright: ignore[reportOverlappingOverload]
     maxsize: staticmethod[_P, Coroutine[Any, Any, _R]],
+    /,
     typed: bool = False,
     *,
     ttl: TTL = None,
@@ -324,6 +329,7 @@ def alru_cache(  # pyright: ignore[reportOverlappingOverload]
 @overload
 def alru_cache(
     maxsize: _Descriptor[_R],
+    /,
     typed: bool = False,
     *,
     ttl: TTL = None,

@@ -106,7 +106,7 @@ async def test_names_that_fixtures_read(options: typing.Any) -> None:
     """Fixtures for 2.4 unbind the function from its loop, through names that are private."""
 
     class Box:
-        @alru_cache(**options)  # type: ignore[untyped-decorator]
+        @alru_cache(**options)
         async def method(self, x: int) -> int:
             return x
 

@@ -247,7 +247,7 @@ async def test_what_a_class_with_slots_lacks() -> None:
 @pytest.mark.parametrize("option", [{}, {"key": lambda x: x}])
 async def test_an_instance_that_is_missing(option: Any) -> None:
     class Box:
-        @alru_cache(per_instance=True, **option)  # type: ignore[untyped-decorator]
+        @alru_cache(per_instance=True, **option)
         async def get(self, x: int = 0) -> int:
             return x
 

@@ -81,7 +81,7 @@ def main(monkeypatch: pytest.MonkeyPatch) -> Dict[str, Any]:
 def closure(**options: Any) -> Any:
     one = 1
 
-    @alru_cache(**options)  # type: ignore[untyped-decorator]
+    @alru_cache(**options)
     async def inner(x: int) -> int:
         """Add one."""
         return x + one

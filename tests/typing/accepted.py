@@ -1036,6 +1036,19 @@ async def loose_result(n: int) -> Dict[str, Any]:
     return {}
 
 
+def from_settings(settings: Any, **options: Any) -> None:
+    @alru_cache(maxsize=settings.size, ttl=settings.ttl)
+    async def sized(n: int) -> bytes:
+        return b""
+
+    @alru_cache(**options)
+    async def configured(n: int) -> bytes:
+        return b""
+
+    sized.cache_invalidate(1)
+    configured.cache_clear()
+
+
 async def loose(x: Loose) -> None:
     assert_type(await x.argument("", 1), int)
     assert_type(await x.result(1), Dict[str, Any])

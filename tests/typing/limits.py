@@ -198,7 +198,7 @@ def takes(function: Callable[..., object]) -> None: ...
 takes(lambda n: n)  # pyright: ignore[reportUnknownArgumentType]
 
 
-# An option of unknown type: several overloads match, and the result is not known.
+# A size of unknown type, by position: several overloads match, and the result is not known.
 anything: Any = 5
 decorator = alru_cache(anything)
 assert_type(decorator, Any)

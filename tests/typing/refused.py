@@ -202,7 +202,7 @@ def assignments(s: Service) -> None:
 
 # Options.
 alru_cache(ttl="5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-alru_cache(maxsize="5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+alru_cache(maxsize="5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 alru_cache(key=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 alru_cache(32, jiter=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 alru_cache(ttl=5, refresh="1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
