@@ -6,6 +6,7 @@
 import asyncio
 import functools
 from abc import ABC, abstractmethod
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -1091,6 +1092,43 @@ class Materializer:
             cache.cache_clear()
 
 
+class Keyed(Generic[P, T]):
+    cache: _LRUCacheWrapper[Optional[T]]
+
+    async def get(self, *args: P.args, **kwargs: P.kwargs) -> Optional[T]:
+        result = await self.cache(*args, **kwargs)
+        if result is None:
+            self.cache.cache_invalidate(*args, **kwargs)
+        return result
+
+
+class Facets(Keyed[[str, str], bytes]):
+    def __init__(self, size: int) -> None:
+        @alru_cache(maxsize=size)
+        async def read(kb: str, rid: str) -> Optional[bytes]:
+            return b""
+
+        self.cache = read
+
+
+current: ContextVar[Optional[Facets]] = ContextVar("current", default=None)
+
+
+def every(callback: Callable[[float], Coroutine[Any, Any, None]], interval: float) -> None: ...
+
+
+class Poller:
+    def __init__(self) -> None:
+        every(self.tick, 1.0)
+        every(partial(self.of, "x"), 1.0)
+
+    @alru_cache(maxsize=1)
+    async def tick(self, interval: float) -> None: ...
+
+    @alru_cache(maxsize=1)
+    async def of(self, name: str, interval: float) -> None: ...
+
+
 def sized(
     maxsize: int,
 ) -> Callable[[Callable[..., Coroutine[Any, Any, R]]], _LRUCacheWrapper[R]]:
@@ -1120,6 +1158,9 @@ async def resolve(host: str, port: int = 53) -> List[str]:
 
 
 async def users(materializer: Materializer) -> None:
+    facets = current.get()
+    if facets is not None:
+        assert_type(await facets.get("kb", "rid"), Optional[bytes])
     assert_type(await materializer.get("kb"), Optional[bytes])
     assert_type(await materializer.cache("kb"), Dict[str, bytes])
     if materializer.other is not None:
