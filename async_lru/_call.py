@@ -8,7 +8,7 @@ just started it, or a caller that comes in between. All of this happens in the l
 import asyncio
 import functools
 import sys
-from asyncio import AbstractEventLoop, Future, Task, current_task, get_running_loop
+from asyncio import AbstractEventLoop, Future, Task
 from contextvars import copy_context
 from time import monotonic
 from types import CoroutineType
@@ -44,7 +44,7 @@ class Call:
         background: bool = False,
     ) -> None:
         self.loops = loops
-        self.loop = get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.entry = entry
         # The function's own.
         self.coroutine = coroutine
@@ -330,7 +330,7 @@ async def answer(
     ``cache`` is EMPTY, or has ``found`` under the key. ``coroutine`` is the function's, if it
     has been made in advance.
     """
-    here = current_task()
+    here = asyncio.current_task()
     caller = call_of(here)
     call: Any = None
     try:
@@ -438,7 +438,7 @@ async def close(every: List[Loops], wait: bool) -> None:
 
     The calls that wait for the one that closes are left alone.
     """
-    loop, caller = get_running_loop(), call_of(current_task())
+    loop, caller = asyncio.get_running_loop(), call_of(asyncio.current_task())
     for loops in every:
         loops.close(loop)
     calls: List[Call] = [call for loops in every for call in loops.calls_in(loop)]

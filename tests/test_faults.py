@@ -89,6 +89,27 @@ def test_interpreter_exit_with_works_in_flight(unstarted: bool) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_interpreter_exit_with_an_instance_that_a_thread_has_used() -> None:
+    """Where there is no global lock it is freed late: names of modules are gone by then."""
+    done = run_program(
+        """
+        import asyncio, threading
+        from async_lru import alru_cache
+
+        class Client:
+            @alru_cache(per_instance=True, ttl=60)
+            async def get(self, x):
+                return x
+
+        client = Client()
+        thread = threading.Thread(target=lambda: print(asyncio.run(client.get(1))))
+        thread.start()
+        thread.join()
+        """
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("1\n", "", 0)
+
+
 def test_interpreter_exit_with_a_loop_in_a_daemon_thread() -> None:
     program = """
         import threading

@@ -1,15 +1,20 @@
 """Contract 8: event loops and threads."""
 
 import asyncio
+import functools
 import gc
+import inspect
 import itertools
 import os
+import sys
 import threading
 import time
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, List
+from importlib.util import find_spec
+from typing import Any, Callable, List, Tuple
+from unittest import mock
 
 import pytest
 
@@ -326,12 +331,78 @@ def test_a_closed_loop_is_let_go_with_one_warning() -> None:
     assert [w for w in again if w.category is AlruCacheLoopResetWarning] == []
 
 
-def test_the_warning_points_at_whoever_runs_the_loop() -> None:
-    function: Any = alru_cache(this_loop)
-    asyncio.run(function(1))
+def decorated(name: str) -> Any:
+    class Loops:
+        @alru_cache
+        async def shared(self) -> Any:
+            return asyncio.get_running_loop()
+
+        @alru_cache(per_instance=True)
+        async def own(self) -> Any:
+            return asyncio.get_running_loop()
+
+    if name in ("shared", "own"):
+        return getattr(Loops(), name)
+    function = functools.partial(this_loop, 1) if name == "partial" else this_loop
+    return alru_cache(function)
+
+
+def place_of_warning(function: Any, main: Callable[[], Any]) -> Tuple[str, int]:
+    """What the warning points at when ``main`` calls a function in a new loop."""
+    asyncio.run(function())
     with pytest.warns(AlruCacheLoopResetWarning) as caught:
-        asyncio.run(function(1))
-    assert [warning.filename for warning in caught] == [__file__]
+        asyncio.run(main())
+    [warning] = caught
+    return warning.filename, warning.lineno
+
+
+@pytest.mark.parametrize("name", ["function", "shared", "own"])
+def test_the_warning_points_at_the_line_that_awaits(name: str) -> None:
+    function = decorated(name)
+
+    async def main() -> None:
+        await asyncio.sleep(0)
+        await function()
+
+    line = main.__code__.co_firstlineno + 2
+    assert place_of_warning(function, main) == (__file__, line)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there wait_for makes a task")
+def test_the_warning_points_past_what_asyncio_awaits() -> None:
+    function = decorated("function")
+
+    async def main() -> None:
+        await asyncio.wait_for(function(), 60)
+
+    line = main.__code__.co_firstlineno + 1
+    assert place_of_warning(function, main) == (__file__, line)
+
+
+@pytest.mark.parametrize("name", ["function", "partial", "shared", "own"])
+@pytest.mark.parametrize("how", ["run", "create_task", "uvloop"])
+def test_the_warning_of_a_task_points_at_the_function(name: str, how: str) -> None:
+    function = decorated(name)
+    code = getattr(inspect.unwrap(function), "__code__", this_loop.__code__)
+
+    async def main() -> None:
+        await asyncio.create_task(function())
+
+    async def in_uvloop() -> None:
+        loop = pytest.importorskip("uvloop").new_event_loop()
+        await asyncio.get_running_loop().run_in_executor(
+            None, loop.run_until_complete, function()
+        )
+        loop.close()
+
+    mains = {"run": function, "create_task": main, "uvloop": in_uvloop}
+    place = place_of_warning(function, mains[how])
+    assert place == (code.co_filename, code.co_firstlineno)
+
+
+def test_the_warning_of_a_function_without_a_line() -> None:
+    function: Any = alru_cache(mock.AsyncMock(__name__="mocked"))
+    place_of_warning(function, function)  # it is issued
 
 
 def test_no_warning_where_nothing_is_lost() -> None:
@@ -905,3 +976,43 @@ def test_records_are_applied_while_another_is_left(worker: Worker, moment: int) 
         worker.run(function(key))
     assert runs == keys
     worker.run(function.cache_close())
+
+
+@pytest.mark.skipif(find_spec("trio_asyncio") is None, reason="it is not installed")
+@pytest.mark.parametrize("first", ["async_lru", "trio_asyncio"])
+def test_trio_asyncio_imported_before_or_after(first: str) -> None:
+    """It replaces functions of asyncio, such as get_running_loop()."""
+    done = run_program(
+        f"import {first}",
+        """
+        import asyncio, trio, trio_asyncio
+        from async_lru import alru_cache
+
+        @alru_cache(ttl=60)
+        async def double(x):
+            await asyncio.sleep(0)
+            return 2 * x
+
+        class Client:
+            @alru_cache(per_instance=True)
+            async def get(self, x):
+                return await double(x)
+
+        async def main():
+            print(await asyncio.gather(double(1), double(1), Client().get(2), Client().get(2)))
+            print(await double(1), tuple(double.cache_info()))
+            await double.cache_close()
+            print(double.cache_parameters()["closed"])
+
+        async def in_trio():
+            async with trio_asyncio.open_loop():
+                await trio_asyncio.aio_as_trio(main)()
+
+        trio.run(in_trio)
+        """,
+        dev=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        ["[2, 2, 4, 4]", "2 (3, 2, 128, 2)", "True"],
+    ), done.stderr
