@@ -33,7 +33,7 @@ from cosmic_ray.work_item import TestOutcome
 ROOT = pathlib.Path(__file__).parent.parent
 KNOWN = ROOT / "tests" / "mutants.txt"
 # The quick ones first. Those left out start processes, or only repeat the others for long.
-LAST = ["test_regressions.py", "test_threads.py", "test_model.py", "test_interference.py"]
+LAST = ["test_threads.py", "test_model.py", "test_interference.py"]
 LEFT_OUT = ["test_soak.py", "test_examples.py", *LAST]
 FILES = sorted(path.name for path in (ROOT / "tests").glob("test_*.py"))
 TESTS = (

@@ -1,14 +1,12 @@
 """Contract 6: cancellation."""
 
 import asyncio
-import gc
 import sys
-import weakref
 from typing import Any, List
 
 import pytest
 
-from .helpers import PYPY, Decorate, Source, collect, timers, turns
+from .helpers import PYPY, Decorate, Source, begin, collect, turns
 
 STARTED_EAGERLY = sys.version_info >= (3, 12)
 
@@ -22,8 +20,7 @@ async def test_a_cancelled_caller_leaves_the_others_alone(
     source: Source, cached: Decorate
 ) -> None:
     function = cached()
-    callers = [asyncio.ensure_future(function(1)) for _ in range(3)]
-    await turns()
+    callers = await begin(*[function(1) for _ in range(3)])
     callers[0].cancel()
     callers[2].cancel()
     await turns()
@@ -36,8 +33,7 @@ async def test_a_cancelled_caller_leaves_the_others_alone(
 
 async def test_the_last_caller_takes_the_work_along(source: Source, cached: Decorate) -> None:
     function = cached()
-    callers = [asyncio.ensure_future(function(1)) for _ in range(2)]
-    await turns()
+    callers = await begin(*[function(1) for _ in range(2)])
     for caller in callers:
         caller.cancel()
     await turns()
@@ -64,14 +60,12 @@ async def test_a_call_during_the_cleanup_of_cancelled_work_starts_afresh(
             raise
 
     function = cached(work)
-    first = asyncio.ensure_future(function(1))
-    await turns()
+    (first,) = await begin(function(1))
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
     assert not function.cache_contains(1)
-    second = asyncio.ensure_future(function(1))
-    await turns()
+    (second,) = await begin(function(1))
     assert function.cache_parameters()["tasks"] == 2
     if ending == "failure":
         cleanup.set_exception(ValueError("cleanup"))
@@ -92,8 +86,7 @@ async def test_a_caller_who_joins_while_the_last_one_is_leaving_keeps_the_work(
     source: Source, cached: Decorate
 ) -> None:
     function = cached()
-    first = asyncio.ensure_future(function(1))
-    await turns()
+    (first,) = await begin(function(1))
     first.cancel()  # it has yet to notice
     second = function(1)
     second.send(None)
@@ -108,8 +101,7 @@ async def test_a_caller_who_joins_while_the_last_one_is_leaving_keeps_the_work(
 
 async def test_work_cancelled_by_someone_else(source: Source, cached: Decorate) -> None:
     function = cached()
-    callers = [asyncio.ensure_future(function(1)) for _ in range(2)]
-    await turns()
+    callers = await begin(*[function(1) for _ in range(2)])
     (task,) = others(*callers)
     task.cancel()
     await turns()
@@ -147,40 +139,11 @@ async def test_last_caller_gone_before_the_works_first_step(
     assert function.cache_parameters()["tasks"] == 0
 
 
-async def test_an_awaitable_that_is_no_coroutine(source: Source, cached: Decorate) -> None:
-    async def model(x: int) -> None: ...
-
-    class Function:
-        """Looks like a coroutine function, and returns futures."""
-
-        _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
-        __name__ = "function"
-        __code__ = model.__code__
-        __defaults__ = __kwdefaults__ = None
-        __annotations__: Any = {}
-
-        def __call__(self, x: int) -> Any:
-            source.works.append(asyncio.get_running_loop().create_future())
-            return source.works[-1]
-
-    function = cached(Function())
-    caller = asyncio.ensure_future(function(1))
-    await turns()
-    source.works[0].set_result("x")
-    assert await caller == "x"
-    caller = asyncio.ensure_future(function(2))
-    await asyncio.sleep(0)
-    caller.cancel()
-    await turns()
-    assert caller.cancelled()
-
-
 async def test_a_caller_cancelled_when_the_result_is_already_there(
     source: Source, cached: Decorate
 ) -> None:
     function = cached()
-    caller = asyncio.ensure_future(function(1))
-    await turns()
+    (caller,) = await begin(function(1))
     source.works[0].set_result("x")
     await asyncio.sleep(0)  # the work is done, and the caller is about to be woken
     caller.cancel()
@@ -193,8 +156,7 @@ async def test_all_callers_and_the_work_cancelled_at_once(
     source: Source, cached: Decorate
 ) -> None:
     function = cached()
-    callers = [asyncio.ensure_future(function(1)) for _ in range(2)]
-    await turns()
+    callers = await begin(*[function(1) for _ in range(2)])
     for task in [*others(*callers), *callers]:
         task.cancel()
     await turns()
@@ -223,8 +185,7 @@ async def test_one_that_is_let_go_leaves_the_others_alone(
     function = cached()
     callers = [function(1), function(1)]
     assert [caller.send(None) is not None for caller in callers] == [True] * 2
-    patient = asyncio.ensure_future(function(1))
-    await turns()
+    (patient,) = await begin(function(1))
     if how == "closed":
         callers.pop().close()
         callers.pop().close()
@@ -285,144 +246,3 @@ async def test_timeout_and_task_group(source: Source, cached: Decorate) -> None:
             group.create_task(fail())
     assert callers[0].cancelled()
     assert source.works[1].cancelled()
-
-
-# Eager task factories run the first step of a task before create_task() returns.
-
-
-@pytest.mark.parametrize("ttl", [None, 10])
-async def test_eager_work(source: Source, cached: Decorate, eager: Any, ttl: Any) -> None:
-    asyncio.get_running_loop().set_task_factory(eager)
-    tasks: List["weakref.ref[Any]"] = []
-
-    async def identity(x: int) -> int:
-        tasks.append(weakref.ref(asyncio.current_task()))
-        if x < 0:
-            raise ValueError(x)
-        return x
-
-    at_once = cached(identity, ttl=ttl)
-    assert [await at_once(1), await at_once(1)] == [1, 1]
-    with pytest.raises(ValueError, match="-1"):
-        await at_once(-1)
-    assert at_once.cache_info() == (1, 2, 128, 1)
-    assert at_once.cache_parameters()["tasks"] == 0
-    assert len(timers(asyncio.get_running_loop())) == (ttl is not None)
-    await turns()
-    gc.collect()
-    collect()  # asyncio's frames, which made the task, and its exception hold each other
-    assert [task() for task in tasks] == [None, None]  # only the value is kept
-
-    later = cached(ttl=ttl)
-    callers = [asyncio.ensure_future(later(1)) for _ in range(2)]
-    assert source.calls == [(1,)]
-    callers[0].cancel()
-    source.works[0].set_result("x")
-    assert await callers[1] == "x"
-    caller = asyncio.ensure_future(later(2))
-    await turns()
-    caller.cancel()
-    await turns()
-    assert source.works[1].cancelled()
-
-
-@pytest.mark.parametrize("in_task", [True, False])
-async def test_a_task_factory_that_runs_everything_at_once(
-    cached: Decorate, in_task: bool
-) -> None:
-    """As an eager one does with what never waits, on every Python."""
-
-    class Done(asyncio.Future):  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument]
-        """What stands for the task, which asyncio gives a name."""
-
-        def set_name(self, name: object) -> None: ...
-
-    def at_once(loop: asyncio.AbstractEventLoop, coroutine: Any, **_: Any) -> Any:
-        with pytest.raises(StopIteration) as stop:
-            coroutine.send(None)
-        done = Done(loop=loop)
-        done.set_result(stop.value.value)
-        return done
-
-    async def identity(x: int) -> int:
-        return x
-
-    function = cached(identity)
-    call = function(1)
-    loop = asyncio.get_running_loop()
-    results: List[int] = []
-
-    def run() -> None:
-        loop.set_task_factory(at_once)
-        try:
-            with pytest.raises(StopIteration) as stop:
-                call.send(None)
-        finally:
-            loop.set_task_factory(None)
-        results.append(stop.value.value)
-
-    if in_task:
-        run()
-    else:
-        loop.call_soon(run)
-        await turns()
-    assert results == [1]
-    assert function.cache_info() == (0, 1, 128, 1)
-    assert function.cache_parameters()["tasks"] == 0
-
-
-async def test_eager_work_that_awaits_itself(cached: Decorate, eager: Any) -> None:
-    asyncio.get_running_loop().set_task_factory(eager)
-
-    async def itself() -> None:
-        await again()
-
-    again: Any = cached(itself)
-    with pytest.raises(RuntimeError, match="itself"):
-        await again()
-
-
-async def test_eager_work_that_closes_its_cache(cached: Decorate, eager: Any) -> None:
-    asyncio.get_running_loop().set_task_factory(eager)
-
-    async def closing() -> str:
-        await again.cache_close(wait=True)
-        return "x"
-
-    again: Any = cached(closing)
-    assert await again() == "x"
-
-
-async def test_a_work_that_has_left_another_is_free_of_it(
-    source: Source, cached: Decorate
-) -> None:
-    """Who has given up waiting is in nobody's circle any more."""
-    entered = asyncio.Event()
-
-    async def first(x: int) -> str:
-        if x == 1:
-            return "without"
-        try:
-            entered.set()
-            return await second()  # type: ignore[no-any-return]
-        except asyncio.CancelledError:
-            await source.fetch("going on")
-            return "left"
-
-    async def inner() -> str:
-        await source.fetch("second")
-        return await one(0)  # type: ignore[no-any-return]
-
-    one: Any = cached(first)
-    second: Any = cached(inner)
-    other = asyncio.ensure_future(second())
-    caller = asyncio.ensure_future(one(0))
-    await turns()
-    (task,) = [t for t in others(caller, other) if "first" in repr(t)]
-    task.cancel()
-    await turns()
-    source.works[0].set_result(None)  # now the second waits for the first
-    await turns()
-    assert source.calls == [("second",), ("going on",)]
-    source.works[1].set_result(None)
-    assert [await other, await caller] == ["left", "left"]

@@ -4,15 +4,11 @@ import asyncio
 import copy
 import functools
 import inspect
-import math
 import pickle
 import sys
 import typing
 import weakref
-from datetime import timedelta
-from decimal import Decimal
-from fractions import Fraction
-from typing import Any, AsyncIterator, Dict, Iterator, List, Tuple, Type
+from typing import Any, AsyncIterator, Dict, Iterator, List, Tuple
 from unittest import mock
 
 import pytest
@@ -231,100 +227,6 @@ def test_not_callable(thing: Any) -> None:
         alru_cache(thing)
     with pytest.raises(NotImplementedError, match="decorating is not supported"):
         alru_cache()(thing)
-
-
-# Parameters
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"jitter": 1}, ValueError, "^jitter requires ttl to be set$"),
-        ({"ttl": 1, "jitter": -1}, ValueError, "^jitter must be non-negative"),
-        ({"ttl": 1, "jitter": math.nan}, ValueError, "^jitter must be non-negative"),
-        ({"ttl": 1, "jitter": float("inf")}, ValueError, "^jitter must be finite"),
-        ({"ttl": 1, "jitter": "1"}, TypeError, "^jitter must be a number of seconds"),
-        ({"ttl": -1}, ValueError, "^ttl must be non-negative"),
-        ({"ttl": math.nan}, ValueError, "^ttl must be non-negative"),
-        ({"ttl": "5"}, TypeError, "^ttl must be a number of seconds"),
-        ({"ttl": 1j}, TypeError, "^ttl must be a number of seconds"),
-        ({"ttl": Decimal(5)}, TypeError, "^ttl must be a number of seconds"),
-        (
-            {"ttl": True},
-            TypeError,
-            "^ttl must be a number of seconds or a timedelta, got True",
-        ),
-        ({"ttl": 1, "jitter": False}, TypeError, "^jitter must be a number of seconds"),
-        ({"ttl": 1, "refresh": False}, TypeError, "^refresh must be a number of seconds"),
-        ({"ttl": timedelta(-1)}, ValueError, "^ttl must be non-negative"),
-        ({"ttl": 9, "jitter": timedelta(-1)}, ValueError, "^jitter must be non-negative"),
-        ({"ttl": 9, "refresh": timedelta(-1)}, ValueError, "^refresh must be non-negative"),
-        (
-            {"ttl": 60, "refresh": timedelta(minutes=1)},
-            ValueError,
-            r"^refresh must be less than ttl, got refresh=.*seconds=60\) and ttl=60$",
-        ),
-        ({"ttl": timedelta(minutes=1), "refresh": 60}, ValueError, "^refresh must be less"),
-        ({"typed": 60}, TypeError, "^typed must be a bool, got 60.*ttl=60"),
-        ({"typed": None}, TypeError, "^typed must be a bool, got None"),
-        ({"key": 3}, TypeError, "^key must be callable"),
-        ({"key": len, "typed": True}, ValueError, "^typed=True cannot be combined with key$"),
-    ],
-)
-def test_bad_options(options: Any, error: Type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        alru_cache(**options)
-    with pytest.raises(error, match=message):
-        alru_cache(two, **options)
-
-
-@pytest.mark.parametrize("maxsize", [1.5, "100"])
-def test_a_maxsize_that_is_none_says_so(maxsize: Any) -> None:
-    with pytest.raises(NotImplementedError, match="decorating is not supported") as caught:
-        alru_cache(maxsize=maxsize)
-    assert "maxsize" in str(caught.value)
-    assert "int or None" in str(caught.value)
-
-
-class AsyncCall:
-    """Its instances are called as a coroutine function is."""
-
-    async def __call__(self, *args: object) -> int:
-        return 1
-
-
-@pytest.mark.parametrize("option", ["key", "ttl"])
-@pytest.mark.parametrize(
-    "function",
-    [two, functools.partial(two, 1), AsyncCall()],
-    ids=["function", "partial", "object"],
-)
-def test_a_coroutine_function_is_neither_key_nor_ttl(option: str, function: Any) -> None:
-    with pytest.raises(TypeError, match=option):
-        alru_cache(two, **{option: function})
-
-
-@pytest.mark.parametrize("options", [{"ttl": 10**400}, {"ttl": 1, "jitter": 10**400}])
-def test_a_number_too_large_for_a_float(options: Any) -> None:
-    with pytest.raises(ValueError, match=list(options)[-1]):
-        alru_cache(two, **options)
-
-
-def test_any_real_number_is_seconds() -> None:
-    half: Any = Fraction(1, 2)
-    alru_cache(two, ttl=half, jitter=0)
-    alru_cache(two, ttl=math.inf)
-
-
-def test_seconds_in_the_place_of_typed() -> None:
-    """``alru_cache(128, 60)`` was taken for ``typed=True``, without any expiry."""
-    seconds: Any = 60
-    with pytest.raises(TypeError, match=r"^typed must be a bool, got 60"):
-        alru_cache(128, seconds)
-
-
-async def test_negative_maxsize_is_zero() -> None:
-    assert alru_cache(maxsize=-3)(two).cache_info().maxsize == 0
 
 
 # What it keeps

@@ -8,18 +8,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import Decorate
-
-
-class Counter:
-    """Counts the calls that came through, and takes any arguments."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    async def call(self, /, *args: Any, **kwargs: Any) -> int:
-        self.calls += 1
-        return self.calls
+from .helpers import Counter, Decorate
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ from .helpers import ClockLoop, clock_loop, draws, timers, turns
 KEYS = st.integers(0, 4)
 TWO = st.integers(0, 1)
 ONE_OR_ALL = st.sampled_from([0, 1, None])
+
+
 # An instance, and which of the two loops.
 Where = Tuple[int, int]
 WHERE = st.tuples(TWO, TWO)
@@ -35,13 +37,16 @@ TTL = 10.0
 ANSWERS: List[Optional[float]] = [TTL, 2 * TTL, None, 0]
 Ttl = Union[None, float, str]  # "function" for such a one
 
+
 # How a refresh may end.
 OUTCOMES = ["result", "result", "failure", "failure", "dropped", "closed", "not yet"]
+
 
 # A ttl, and the jitter.
 TIMES: List[Tuple[Ttl, float]] = [
     *((None, 0.0), (TTL, 0.0), (TTL, TTL), ("function", 0.0), ("function", TTL))
 ]
+
 
 # How often a rare state was reached, over all examples; and those that each run is to reach.
 reached: "Counter[str]" = Counter()

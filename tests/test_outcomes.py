@@ -8,7 +8,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import Decorate, Source, clock_loop, timers, turns
+from .helpers import Decorate, Source, begin, clock_loop, timers, turns
 
 
 def let_go(function: Any, how: str) -> None:
@@ -33,16 +33,13 @@ async def test_old_work_never_touches_the_new_entry(
 ) -> None:
     function = cached(maxsize=1, ttl=ttl)
     loop = asyncio.get_running_loop()
-    old = asyncio.ensure_future(function(1))
-    await turns()
+    (old,) = await begin(function(1))
     before = asyncio.all_tasks()
     other = None
     if how == "evict":
-        other = asyncio.ensure_future(function(2))
-        await turns()
+        (other,) = await begin(function(2))
     let_go(function, how)
-    new = asyncio.ensure_future(function(1))
-    await turns()
+    (new,) = await begin(function(1))
     assert before < asyncio.all_tasks()
     new_work = source.works[-1]
     if new_is_settled:
@@ -85,11 +82,9 @@ async def test_nor_one_that_is_equal_to_everything(
 ) -> None:
     """Under None, as nothing is left of the old one's key."""
     function = cached(key=lambda x: None)
-    old = asyncio.ensure_future(function(1))
-    await turns()
+    (old,) = await begin(function(1))
     function.cache_invalidate(1)
-    new = asyncio.ensure_future(function(1))
-    await turns()
+    (new,) = await begin(function(1))
     source.works[1].set_result(mock.ANY)
     assert await new is mock.ANY
     if outcome == "succeeds":
@@ -110,11 +105,9 @@ async def test_the_last_caller_of_old_work_takes_only_that_along(
     source: Source, cached: Decorate
 ) -> None:
     function = cached()
-    old = asyncio.ensure_future(function(1))
-    await turns()
+    (old,) = await begin(function(1))
     function.cache_invalidate(1)
-    new = asyncio.ensure_future(function(1))
-    await turns()
+    (new,) = await begin(function(1))
     old.cancel()
     await turns()
     assert source.works[0].cancelled()
@@ -128,10 +121,8 @@ async def test_an_evicted_call_takes_no_other_entry_along(
 ) -> None:
     """Of which the key is None, as nothing is left of its own."""
     function = cached(maxsize=1, key=lambda x: x)
-    old = asyncio.ensure_future(function(1))
-    await turns()
-    new = asyncio.ensure_future(function(None))
-    await turns()
+    (old,) = await begin(function(1))
+    (new,) = await begin(function(None))
     old.cancel()
     await turns()
     assert source.works[0].cancelled()

@@ -2,87 +2,31 @@
 
 import asyncio
 import copy
-import dataclasses
 import functools
 import gc
 import inspect
-import pickle
 import sys
-import threading
 import warnings
 import weakref
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List
 
 import pytest
 
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
 from .helpers import (
-    FREE_THREADED,
     PYPY,
+    Client,
     ClockLoop,
     Decorate,
     Source,
     Worker,
+    added,
+    begin,
     collect,
     on_clock,
-    timers,
     turns,
 )
-
-
-class Client:
-    """Counts how often it has been asked; picklable, as are its results."""
-
-    def __init__(self, name: Any = "client") -> None:
-        self.name = name
-        self.calls: List[Any] = []
-
-    @alru_cache(per_instance=True)
-    async def get(self, x: Any) -> Any:
-        self.calls.append(x)
-        return self.name, x
-
-    @alru_cache(per_instance=True, ttl=1000)
-    async def expiring(self, x: Any) -> Any:
-        self.calls.append(x)
-        return self.name, x
-
-
-def added(instance: Any) -> List[str]:
-    return [name for name in vars(instance) if name.startswith("_cache")]
-
-
-# The option
-
-
-@pytest.mark.parametrize("value", [1, 0, None, "yes"])
-def test_it_is_a_bool(value: Any) -> None:
-    with pytest.raises(TypeError, match="per_instance"):
-        alru_cache(per_instance=value)
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        classmethod(Client.get.__wrapped__),  # pyright: ignore[reportArgumentType]
-        staticmethod(Client.get.__wrapped__),
-        Client().get.__wrapped__,
-        Client().get,
-        alru_cache(Client.get.__wrapped__).__get__(Client()),
-    ],
-    ids=["class", "static", "bound", "bound per instance", "bound and cached"],
-)
-def test_what_has_no_instance_is_refused(function: Any) -> None:
-    with pytest.raises(ValueError, match="per_instance"):
-        alru_cache(per_instance=True)(function)
-
-
-def test_what_is_refused_is_said_with_a_cure() -> None:
-    static: Any = staticmethod(Client.get.__wrapped__)
-    with pytest.raises(ValueError, match=r"^per_instance=True stores .*Decorate a method"):
-        alru_cache(per_instance=True)(static)
-
 
 # Each its own
 
@@ -419,260 +363,6 @@ async def test_a_subclass_that_inherits_it() -> None:
     assert not base.own.cache_contains()
 
 
-# Dataclasses, attrs, pydantic
-
-
-@pytest.mark.parametrize("options", [{}, {"frozen": True}, {"eq": True, "order": True}])
-async def test_dataclasses(options: Any) -> None:
-    @dataclasses.dataclass(**options)
-    class Point:
-        x: int
-
-        @alru_cache(per_instance=True)
-        async def get(self) -> int:
-            return self.x
-
-    first, second = Point(1), Point(1)
-    assert await first.get() == 1
-    assert first == second
-    assert repr(first) == repr(second)
-    assert dataclasses.asdict(first) == {"x": 1}
-    assert dataclasses.astuple(first) == (1,)
-    replaced = dataclasses.replace(first, x=2)
-    assert not added(replaced)
-    assert await replaced.get() == 2
-    assert await first.get() == 1
-    assert first.get.cache_info() == (1, 1, 128, 1)
-
-
-@pytest.mark.skipif(sys.version_info < (3, 10), reason="dataclasses have no slots")
-async def test_a_dataclass_with_slots() -> None:
-    class Point:
-        x: int = 1
-
-        @alru_cache(per_instance=True)
-        async def get(self) -> int:
-            return self.x
-
-    dataclass: Any = dataclasses.dataclass
-    point = dataclass(slots=True)(Point)()
-    with pytest.raises(TypeError, match="slots=False"):
-        await point.get()
-
-
-async def test_attrs() -> None:
-    attr: Any = pytest.importorskip("attr")
-
-    async def fetch(self: Any) -> int:
-        return int(self.x)
-
-    get = alru_cache(per_instance=True)(fetch)
-    for options in {"slots": False}, {"slots": False, "frozen": True}:
-        made: Any = attr.attrs(**options)(type("Point", (), {"x": attr.ib(), "get": get}))
-        first, second = made(1), made(1)
-        assert await first.get() == 1
-        assert first == second
-        assert repr(first) == repr(second)
-        assert attr.asdict(first) == {"x": 1}
-        evolved = attr.evolve(first, x=2)
-        assert await evolved.get() == 2
-        assert await first.get() == 1
-
-
-async def test_pydantic() -> None:
-    pydantic: Any = pytest.importorskip("pydantic")
-
-    async def fetch(self: Any) -> int:
-        return int(self.x)
-
-    for frozen in False, True:
-        made: Any = type(
-            "Model",
-            (pydantic.BaseModel,),
-            {
-                "__annotations__": {"x": int},
-                "__module__": __name__,
-                "model_config": {
-                    "frozen": frozen,
-                    "ignored_types": (type(Client.get),),
-                },
-                "get": alru_cache(per_instance=True)(fetch),
-            },
-        )
-        first, second = made(x=1), made(x=1)
-        assert await first.get() == 1
-        assert first == second
-        assert repr(first) == repr(second)
-        assert first.model_dump() == {"x": 1}
-        copied = first.model_copy(update={"x": 2})
-        assert await copied.get() == 2
-        assert await first.get() == 1
-        assert first.get.cache_info() == (1, 1, 128, 1)
-
-
-# Its life
-
-
-@pytest.mark.skipif(PYPY, reason="there are no reference counts")
-@pytest.mark.parametrize("method", ["get", "expiring"])
-async def test_freed_as_its_last_reference_goes(no_collector: None, method: str) -> None:
-    """And its results with it; its timers with the next turn of the loop."""
-    client = Client()
-    result = Client("result")
-    client.name = result
-    for _ in range(3):
-        await getattr(client, method)(1)
-    assert len(timers(asyncio.get_running_loop())) == (method == "expiring")
-    gone = [weakref.ref(client), weakref.ref(result)]
-    del client, result
-    await turns()
-    collect()
-    assert [reference() for reference in gone] == [None, None]
-    await turns()
-    assert timers(asyncio.get_running_loop()) == []
-
-
-@pytest.mark.skipif(PYPY or FREE_THREADED, reason="the collector is to do that")
-async def test_at_once(no_collector: None) -> None:
-    client = Client()
-    await client.expiring(1)
-    await client.get(1)
-    gone = weakref.ref(client)
-    del client
-    assert gone() is None
-    await asyncio.sleep(0)
-    assert timers(asyncio.get_running_loop()) == []
-
-
-@pytest.mark.skipif(PYPY, reason="there are no reference counts")
-async def test_freed_though_a_call_has_failed(no_collector: None) -> None:
-    class Failing(Client):
-        @alru_cache(per_instance=True)
-        async def fail(self) -> None:
-            await asyncio.sleep(0)
-            raise ValueError("down")
-
-    failing: Any = Failing()
-    for _ in range(2):
-        with pytest.raises(ValueError, match="down"):
-            await failing.fail()
-        with pytest.raises(TypeError, match="argument"):
-            await failing.fail(1)
-    gone = weakref.ref(failing)
-    del failing
-    await turns()
-    collect()
-    assert gone() is None
-
-
-@pytest.mark.skipif(PYPY, reason="there are no reference counts")
-@pytest.mark.skipif(PYPY, reason="there are no reference counts")
-async def test_freed_though_a_call_was_cancelled_before_its_first_step(
-    no_collector: None,
-) -> None:
-    class Slow(Client):
-        @alru_cache(per_instance=True)
-        async def slow(self, x: Any) -> Any:
-            await asyncio.sleep(0)
-
-    client = Slow()
-    call = client.slow(1)
-    call.send(None)  # as a task's step would, and the call has a task of its own now
-    with pytest.raises(asyncio.CancelledError):
-        call.throw(asyncio.CancelledError())
-    await turns(3)
-    freed = weakref.ref(client)
-    del call, client
-    collect()
-    assert freed() is None
-
-
-async def test_freed_though_cleared_invalidated_and_looked_at(no_collector: None) -> None:
-    client = Client()
-    for drop in (
-        client.expiring.cache_clear,
-        functools.partial(client.expiring.cache_invalidate, 1),
-    ):
-        await client.expiring(1)
-        client.expiring.cache_info()
-        drop()
-    del drop
-    gone = weakref.ref(client)
-    del client
-    await turns()
-    collect()
-    assert gone() is None
-
-
-async def refresh(client: Any, clock: ClockLoop) -> None:
-    """Have its result refreshed that is due after ten seconds."""
-    await client.refreshed(1)
-    clock.now += 10
-    await client.refreshed(1)
-    await turns()
-
-
-@pytest.mark.skipif(PYPY, reason="there are no reference counts")
-def test_freed_after_a_refresh(clock: ClockLoop, no_collector: None) -> None:
-    class Refreshed(Client):
-        @alru_cache(per_instance=True, ttl=100, refresh=10)
-        async def refreshed(self, x: int) -> Any:
-            await asyncio.sleep(0)
-            return self.name
-
-    async def main() -> None:
-        client = Refreshed()
-        await refresh(client, clock)
-        gone = weakref.ref(client)
-        del client
-        await turns()
-        collect()
-        assert gone() is None
-        assert timers(clock) == []
-
-    clock.run_until_complete(main())
-
-
-@pytest.mark.skipif(PYPY or FREE_THREADED, reason="there are no reference counts")
-def test_nothing_is_left_to_the_collector(clock: ClockLoop, no_collector: None) -> None:
-    seconds = iter([100, 0])
-
-    class Refreshed(Client):
-        @alru_cache(per_instance=True, ttl=lambda _: next(seconds), refresh=10)
-        async def refreshed(self, x: int) -> Any:
-            return self.name
-
-    async def main() -> None:
-        client = Refreshed()
-        await refresh(client, clock)
-        assert client.refreshed.cache_info() == (1, 1, 128, 0)
-        gc.collect()
-        del client
-        await turns()
-
-    clock.run_until_complete(main())
-    assert gc.collect() == 0
-
-
-async def test_a_waiting_caller_keeps_nothing_that_is_cleared(source: Source) -> None:
-    class Waiting:
-        @alru_cache(per_instance=True)
-        async def get(self, make: Any) -> Any:
-            return await source.fetch() if make is None else make()
-
-    waiting = Waiting()
-    result = weakref.ref(await waiting.get(Waiting))
-    caller = asyncio.ensure_future(waiting.get(None))
-    await turns()
-    assert result() is not None
-    waiting.get.cache_clear()
-    await turns()
-    collect()
-    assert result() is None
-    source.works[0].set_result("x")
-    assert await caller == "x"
-
-
 async def test_a_cleared_call_in_flight_is_known_though_another_fails(source: Source) -> None:
     """Before its work exists: where nothing else is kept, nothing would be."""
 
@@ -682,8 +372,7 @@ async def test_a_cleared_call_in_flight_is_known_though_another_fails(source: So
             return await source.fetch()
 
     waiting: Any = Waiting()
-    caller = asyncio.ensure_future(waiting.get())
-    await turns()
+    (caller,) = await begin(waiting.get())
     waiting.get.cache_clear()
     with pytest.raises(TypeError, match="argument"):
         await waiting.get(1)
@@ -692,206 +381,8 @@ async def test_a_cleared_call_in_flight_is_known_though_another_fails(source: So
     assert caller.cancelled()
 
 
-async def test_a_call_in_flight_keeps_it(source: Source) -> None:
-    class Waiting:
-        fetch = alru_cache(per_instance=True)(_fetch)
-
-    waiting: Any = Waiting()
-    waiting.source = source
-    gone = weakref.ref(waiting)
-    caller = asyncio.ensure_future(waiting.fetch())
-    await turns()
-    del waiting
-    gc.collect()
-    assert gone() is not None
-    source.works[0].set_result("x")
-    assert await caller == "x"
-    del caller
-    await turns()
-    gc.collect()
-    assert gone() is None
-
-
 async def _fetch(self: Any) -> Any:
     return await self.source.fetch()
-
-
-def in_a_cycle(ttl: Optional[float]) -> Any:
-    class Itself:
-        @alru_cache(per_instance=True, ttl=ttl)
-        async def itself(self) -> "Itself":
-            return self
-
-    return Itself()
-
-
-async def test_a_result_that_refers_to_its_instance_is_freed_by_the_collector() -> None:
-    instance = in_a_cycle(None)
-    assert await instance.itself() is instance
-    gone = weakref.ref(instance)
-    del instance
-    await turns()  # asyncio has the future in its hands that woke this task
-    for _ in range(3):
-        gc.collect()
-    assert gone() is None
-
-
-def test_the_timers_of_one_freed_by_the_collector(clock: ClockLoop) -> None:
-    async def main() -> None:
-        instance = in_a_cycle(1000)
-        await instance.itself()
-        gone = weakref.ref(instance)
-        del instance
-        await turns()
-        for _ in range(3):
-            gc.collect()
-        assert gone() is None
-        await turns()
-        assert timers(clock) == []
-
-    clock.run_until_complete(main())
-
-
-async def test_a_bound_method_keeps_it() -> None:
-    bound = Client("bound").get
-    gc.collect()
-    assert await bound(1) == ("bound", 1)
-    assert await bound(1) == ("bound", 1)
-    assert bound.cache_info() == (1, 1, 128, 1)
-
-
-@pytest.mark.skipif(PYPY, reason="there are no reference counts")
-async def test_its_results_go_even_if_a_copy_lives(no_collector: None) -> None:
-    client = Client()
-    result = Client("result")
-    client.name = result
-    await client.get(1)
-    other = copy.copy(client)
-    other.name = "other"
-    gone = weakref.ref(result)
-    del result, client
-    await turns()
-    collect()
-    assert gone() is None
-    assert other.get.cache_info() == (0, 0, 128, 0)
-    assert await other.get(1) == ("other", 1)
-
-
-async def test_ten_thousand_leave_nothing_behind() -> None:
-    """Nor is one answered for another when an id comes again."""
-
-    class Many:
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        @alru_cache(per_instance=True, ttl=1000)
-        async def get(self) -> int:
-            return self.number
-
-    async def some(count: int) -> None:
-        for number in range(count):
-            many = Many(number)
-            assert await many.get() == number
-            assert await many.get() == number
-
-    async def objects() -> int:
-        await turns()
-        if PYPY:
-            collect()
-            await turns()  # their timers go
-        gc.collect()
-        collect()
-        return len(gc.get_objects()) if not PYPY else 0
-
-    await some(100)
-    before = await objects()
-    await some(10_000)
-    assert await objects() < before + 100
-    assert Many.get.cache_info() == (0, 0, 128, 0)
-    assert timers(asyncio.get_running_loop()) == []
-
-
-def test_dies_in_another_thread(worker: Worker) -> None:
-    """Nothing of the loop is touched but through call_soon_threadsafe."""
-    held = [Client("held")]
-    gone = weakref.ref(held[0])
-    touched: List[int] = []
-
-    async def use() -> None:
-        await held[0].expiring(1)
-        (timer,) = timers(worker.loop)
-        cancel = timer.cancel
-        del timer, cancel
-
-    worker.run(use())
-    worker.loop.set_debug(True)  # call_soon, of another thread, raises
-
-    def drop() -> None:
-        held.clear()
-        touched.append(threading.get_ident())
-
-    drop()
-    collect()
-    gc.collect()
-    assert gone() is None
-    worker.loop.set_debug(False)
-    worker.run(turns())
-    assert worker.call(lambda: timers(worker.loop)) == []
-
-
-# Copies
-
-
-COPIES: Dict[str, Callable[[Any], Any]] = {
-    "copy": copy.copy,
-    "deepcopy": copy.deepcopy,
-    "pickle": lambda instance: pickle.loads(pickle.dumps(instance)),
-}
-
-
-@pytest.mark.parametrize("how", list(COPIES))
-async def test_a_copy_starts_with_an_empty_cache(how: str) -> None:
-    client = Client("first")
-    await client.get(1)
-    other = COPIES[how](client)
-    other.name = "other"
-    assert other.get.cache_info() == (0, 0, 128, 0)
-    assert not other.get.cache_contains(1)
-    assert not other.get.cache_invalidate(1)
-    other.get.cache_clear()
-    assert await other.get(1) == ("other", 1)
-    assert await client.get(1) == ("first", 1)
-    assert client.get.cache_info() == (1, 1, 128, 1)
-    assert other.get.cache_info() == (0, 1, 128, 1)
-    other.get.cache_clear()
-    assert client.get.cache_contains(1)
-    assert Client.get.cache_contains(client, 1)
-    third = COPIES[how](other)
-    third.name = "third"
-    assert await third.get(1) == ("third", 1)
-    assert await other.get(1) == ("other", 1)
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-async def test_a_used_instance_pickles(protocol: int) -> None:
-    client = Client()
-    await client.get(1)
-    await client.expiring(1)
-    other = pickle.loads(pickle.dumps(client, protocol))
-    assert await other.get(1) == ("client", 1)
-    assert other.calls == [1, 1, 1]
-    bound = pickle.loads(pickle.dumps(client.get, protocol))
-    assert await bound(1) == ("client", 1)
-    client.expiring.cache_clear()
-
-
-async def test_a_copy_whose_dict_is_taken_over() -> None:
-    client, other = Client("first"), Client("other")
-    await client.get(1)
-    vars(other).update(vars(client))
-    other.name = "other"
-    assert await other.get(1) == ("other", 1)
-    assert await client.get(1) == ("first", 1)
 
 
 # The cache_* methods
@@ -992,20 +483,6 @@ def test_closed_on_the_class() -> None:
         asyncio.run(again())
 
 
-def test_closed_by_an_instance_that_is_idle() -> None:
-    """A call on the closed instance, that fails, does not open it."""
-    client = Client()
-
-    async def main() -> None:
-        await client.get.cache_close()
-        for _ in range(2):
-            with pytest.raises(RuntimeError, match="closed"):
-                await client.get(1)
-
-    asyncio.run(main())
-    assert client.get.cache_parameters()["closed"]
-
-
 # Loops
 
 
@@ -1044,112 +521,6 @@ def test_the_loop_reset_warning_comes_once() -> None:
     assert Warned.get.cache_info() == (0, 3, 128, 3)
 
 
-@pytest.mark.parametrize("attempt", range(10))
-def test_first_call_in_four_threads_at_once(switching: None, attempt: int) -> None:
-    """One cache wins."""
-    client = Client()
-    ready, called = threading.Barrier(4), threading.Barrier(4)
-    errors: List[BaseException] = []
-
-    async def main() -> None:
-        ready.wait(10)
-        for _ in range(3):
-            assert await client.get(1) == ("client", 1)
-        called.wait(10)
-
-    def run() -> None:
-        try:
-            asyncio.run(main())
-        except BaseException as error:  # noqa: BLE001
-            errors.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert errors == []
-    assert client.get.cache_info() == (8, 4, 128, 4)
-    assert len(added(client)) == 1
-
-
-class Meddler:
-    """A key the second use of which has something happen in another thread."""
-
-    def __init__(self, meddle: Callable[[], None]) -> None:
-        self.meddle: Optional[Callable[[], None]] = meddle
-        self.uses = 0
-
-    def __hash__(self) -> int:
-        self.uses += 1
-        if self.uses == 2 and self.meddle:
-            thread = threading.Thread(target=self.meddle)
-            thread.start()
-            thread.join()
-        return 1
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-
-def test_a_call_that_fails_in_another_thread() -> None:
-    """At the first call; the one that does not fail wins."""
-    client: Any = Client()
-
-    async def fail() -> None:
-        with pytest.raises(TypeError, match="argument"):
-            await client.get(1, 2)
-
-    key = Meddler(lambda: asyncio.run(fail()))
-
-    async def main() -> None:
-        assert await client.get(key) == ("client", key)
-        assert await client.get(key) == ("client", key)
-        assert client.get.cache_info() == (1, 1, 128, 1)
-
-    asyncio.run(main())
-
-
-def test_a_call_in_another_thread_between() -> None:
-    client: Any = Client()
-
-    async def other() -> None:
-        assert await client.get(1) == ("client", 1)
-
-    key = Meddler(lambda: asyncio.run(other()))
-
-    async def main() -> None:
-        assert await client.get(key) == ("client", key)
-        assert await client.get(key) == ("client", key)
-
-    asyncio.run(main())
-    # Either may be the first: since 3.14 a tuple asks for a hash just once.
-    assert sorted(client.calls, key=id) == sorted([1, key], key=id)
-
-
-def test_a_first_call_of_a_copy_in_another_thread_between(worker: Worker) -> None:
-    """What the other has put in the place of what was copied is found."""
-    used: Any = Client()
-    asyncio.run(used.get(1))
-    copied: Any = copy.copy(used)
-    others: List[Any] = [lambda: worker.run(copied.get(1))]
-
-    class Attributes(Dict[str, Any]):
-        def get(self, *args: Any) -> Any:
-            if others:
-                others.pop()()
-            return super().get(*args)
-
-    copied.__dict__ = Attributes(vars(copied))
-
-    async def main() -> None:
-        for _ in range(2):
-            assert await copied.get(1) == ("client", 1)
-        assert copied.get.cache_info() == (1, 2, 128, 2)
-
-    asyncio.run(main())
-
-
 # Expiry and refresh
 
 
@@ -1160,8 +531,7 @@ async def test_with_ttl_and_refresh(clock: ClockLoop, source: Source, timed: Dec
 
     waiting: Any = Waiting()
     waiting.source = source
-    caller = asyncio.ensure_future(waiting.fetch())
-    await turns()
+    (caller,) = await begin(waiting.fetch())
     source.works[0].set_result("old")
     assert await caller == "old"
     clock.now += 60
@@ -1172,16 +542,6 @@ async def test_with_ttl_and_refresh(clock: ClockLoop, source: Source, timed: Dec
     await turns()
     assert source.works[1].cancelled()
     assert waiting.fetch.cache_parameters()["tasks"] == 0
-
-
-def test_it_shows_as_any_decorated_method() -> None:
-    client = Client()
-    assert client.get.__name__ == "get"
-    assert "Client.get" in repr(client.get)
-    assert client.get == client.get
-    assert client.get != Client().get
-    assert hash(client.get) == hash(client.get)
-    assert Client.get is vars(Client)["get"]
 
 
 async def test_unbounded() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import ClockLoop, Decorate, Source, collect, on_clock, turns
+from .helpers import ClockLoop, Decorate, Source, begin, collect, on_clock, turns
 
 gates: List["asyncio.Future[Any]"] = []
 
@@ -39,11 +39,10 @@ def no_gates() -> None:
     gates.clear()
 
 
-async def begin(call: Any) -> Any:
+async def begin_call(call: Any) -> Any:
     """Let it begin; the callers and the task of the call in flight."""
     before = asyncio.all_tasks()
-    caller = asyncio.ensure_future(call)
-    await turns()
+    (caller,) = await begin(call)
     (task,) = asyncio.all_tasks() - before - {caller}
     return caller, task
 
@@ -63,7 +62,7 @@ def shown(task: Any) -> str:
 
 
 async def test_repr_of_the_task(cached: Decorate) -> None:
-    caller, task = await begin(cached(get_page)(1))
+    caller, task = await begin_call(cached(get_page)(1))
     assert f"coro=<get_page() running at {__file__}:{WAITS}>" in repr(task)
     assert "async_lru" not in repr(task).replace(__file__, "")
     await end(caller)
@@ -72,7 +71,7 @@ async def test_repr_of_the_task(cached: Decorate) -> None:
 
 
 async def test_coroutine_of_the_task(cached: Decorate) -> None:
-    caller, task = await begin(cached(get_page)(1))
+    caller, task = await begin_call(cached(get_page)(1))
     coroutine = task.get_coro()
     assert coroutine.__name__ == coroutine.__qualname__ == "get_page"
     assert coroutine.cr_code is get_page.__code__
@@ -89,7 +88,7 @@ async def test_a_qualified_name_is_kept(cached: Decorate) -> None:
         async def page(self) -> int:
             return await get_page(1)
 
-    caller, task = await begin(cached(Site.page).__get__(Site())())
+    caller, task = await begin_call(cached(Site.page).__get__(Site())())
     assert task.get_coro().__qualname__ == Site.page.__qualname__
     assert task.get_coro().__name__ == "page"
     assert f"coro=<{Site.page.__qualname__}() running at" in repr(task)
@@ -98,7 +97,7 @@ async def test_a_qualified_name_is_kept(cached: Decorate) -> None:
 
 
 async def test_stack_of_the_task(cached: Decorate) -> None:
-    caller, task = await begin(cached(get_page)(1))
+    caller, task = await begin_call(cached(get_page)(1))
     (frame,) = task.get_stack()
     assert (frame.f_code, frame.f_lineno) == (get_page.__code__, WAITS)
     assert f'File "{__file__}", line {WAITS}, in get_page' in shown(task)
@@ -150,7 +149,7 @@ async def test_exception_never_retrieved(
         finally:
             raise ValueError("cleanup")  # this is where it fails
 
-    caller, task = await begin(cached(fail_in_cleanup)())
+    caller, task = await begin_call(cached(fail_in_cleanup)())
     caller.cancel()
     await turns()
     del task
@@ -244,11 +243,10 @@ class TestCallGraph:
 
     async def test_callers_are_shown_as_long_as_they_wait(self, cached: Decorate) -> None:
         function = cached(get_page)
-        first, task = await begin(function(1))
+        first, task = await begin_call(function(1))
         assert self.awaited_by(task) == {first}
         second = asyncio.ensure_future(function(1))
-        third = asyncio.ensure_future(function(1))
-        await turns()
+        (third,) = await begin(function(1))
         assert self.awaited_by(task) == {first, second, third}
         second.cancel()
         await turns()
@@ -265,8 +263,7 @@ class TestCallGraph:
             return await inner(x)
 
         before = asyncio.all_tasks()
-        caller = asyncio.ensure_future(cached(outer)(1))
-        await turns()
+        (caller,) = await begin(cached(outer)(1))
         tasks: Any = asyncio.all_tasks() - before - {caller}
         by_name = {task.get_coro().__name__.rpartition(".")[2]: task for task in tasks}
         assert self.awaited_by(by_name["get_page"]) == {by_name["outer"]}
@@ -280,9 +277,8 @@ class TestCallGraph:
             await gates[-1]
 
         function = cached(wait)
-        patient, task = await begin(function())
-        caller = asyncio.ensure_future(function())
-        await turns()
+        patient, task = await begin_call(function())
+        (caller,) = await begin(function())
         if how == "cancelled":
             caller.cancel()
             await turns()
@@ -325,8 +321,7 @@ async def test_what_a_debugger_shows(
     failing = timed(fail)
     box = Box()
     await box.method()
-    caller = asyncio.ensure_future(function("key"))
-    await turns()
+    (caller,) = await begin(function("key"))
     assert "<Entry ('key',), in flight>" in objects("Entry")
     assert "<Call of Source.fetch, in flight, 1 waiters>" in objects("Call")
     assert "<Cache of 1, 0 hits, 1 misses>" in objects("Cache")

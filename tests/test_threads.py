@@ -1,4 +1,4 @@
-"""Several event loops in several threads on one function, as fast as they can."""
+"""Contract 8: several event loops in several threads use one function, as fast as they can."""
 
 import asyncio
 import functools
@@ -9,15 +9,14 @@ import sys
 import threading
 import warnings
 import weakref
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 from unittest import mock
 
 import pytest
 
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
-from .helpers import FREE_THREADED, collect, turns
-from .interference import PACKAGE
+from .helpers import FREE_THREADED, LIMIT, collect, in_threads, run_alone, turns
 
 THREADS = 4
 CALLS = 500
@@ -27,49 +26,6 @@ Result = Tuple[asyncio.AbstractEventLoop, int]
 async def this_loop(key: int) -> Result:
     await asyncio.sleep(0)
     return asyncio.get_running_loop(), key
-
-
-def run_alone(main: Any) -> Any:
-    """As asyncio.run(), which looks for leftover tasks, and fails where others make many."""
-    loop = asyncio.new_event_loop()
-    try:
-        return loop.run_until_complete(main)
-    finally:
-        loop.close()
-
-
-def in_threads(*mains: Any, then: Callable[[], None] = lambda: None) -> None:
-    """Run each in a thread, coroutines with a loop of their own; raise what any raised.
-
-    ``then`` is called when the last of them, or any that fails, has ended: to stop the others.
-    """
-    errors: List[BaseException] = []
-    loops = [asyncio.new_event_loop() for _ in mains]
-    ready = threading.Barrier(len(mains))
-
-    def run(main: Any, loop: asyncio.AbstractEventLoop) -> None:
-        ready.wait(10)
-        try:
-            if callable(main):
-                main()
-            else:
-                loop.run_until_complete(main)
-        except BaseException as error:  # noqa: BLE001
-            errors.append(error)
-            then()
-        if main is mains[-1]:
-            then()
-
-    threads = [threading.Thread(target=run, args=each) for each in zip(mains, loops)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(50)
-    assert not any(thread.is_alive() for thread in threads)
-    for loop in loops:  # not before: the last to begin may find what another has left closed
-        loop.close()
-    for error in errors:
-        raise error
 
 
 @pytest.mark.parametrize("options", [{}, {"ttl": 0.001}, {"ttl": 100, "typed": True}])
@@ -109,7 +65,7 @@ def test_each_keeps_its_hits(switching: None) -> None:
         loop = asyncio.get_running_loop()
         for n in range(CALLS):
             assert await function(n % 8) == (loop, n % 8)
-        done.wait(50)  # so that no loop is closed while another is yet to begin
+        done.wait(LIMIT)  # so that no loop is closed while another is yet to begin
 
     in_threads(*[main() for _ in range(THREADS)])
     assert function.cache_info() == (THREADS * (CALLS - 8), THREADS * 8, 128, THREADS * 8)
@@ -133,7 +89,7 @@ def test_each_refreshes_its_own(switching: None) -> None:
         for n in range(CALLS):
             assert await function() == (loop, n or 1)
             await turns(2)
-        done.wait(50)
+        done.wait(LIMIT)
 
     in_threads(*[main() for _ in range(THREADS)])
     assert list(works.values()) == [CALLS] * THREADS
@@ -175,81 +131,6 @@ def test_an_invalidation_is_never_lost(switching: None, options: Any) -> None:
             over.set()
 
     in_threads(reader(), reader(), writer())
-
-
-class Standing:
-    """A thread that drops something and stands still at one line of the library."""
-
-    def __init__(self, drop: Callable[[], object], moment: int) -> None:
-        self.drop = drop
-        self.moment = moment
-        self.lines = 0
-        self.stands = threading.Event()
-        self.may_go_on = threading.Event()
-        self.thread = threading.Thread(target=self.run)
-
-    def start(self) -> None:
-        self.thread.start()
-        assert self.stands.wait(120)
-
-    def go_on(self) -> None:
-        self.may_go_on.set()
-        self.thread.join()
-
-    def run(self) -> None:
-        before = sys.gettrace()
-        sys.settrace(self.trace)
-        try:
-            self.drop()
-        finally:
-            sys.settrace(before)
-            self.stands.set()
-
-    def trace(self, frame: Any, event: str, _: object) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        if event == "line":
-            self.lines += 1
-            if self.lines == self.moment:
-                self.stands.set()
-                self.may_go_on.wait(120)
-        return self.trace
-
-
-@pytest.mark.parametrize("first", ["cache_invalidate", "cache_clear"])
-@pytest.mark.parametrize("second", ["cache_invalidate", "cache_clear"])
-def test_dropped_by_two_threads_at_once(first: str, second: str) -> None:
-    """The second thread may rely on its own call, wherever the first one stands."""
-
-    versions = [0]
-
-    @alru_cache
-    async def read(key: int) -> int:
-        return versions[-1]
-
-    def drop(how: str) -> None:
-        getattr(read, how)(*[1] * (how == "cache_invalidate"))
-
-    async def lines(moment: int) -> int:
-        """Let the first thread stand at this line; return how many lines it has run."""
-        await read(1)
-        standing = Standing(lambda: drop(first), moment)
-        standing.start()
-        try:
-            versions.append(moment)
-            drop(second)
-            assert await read(1) == moment
-        finally:
-            standing.go_on()
-        return standing.lines
-
-    async def main() -> None:
-        moment = 1
-        while await lines(moment) >= moment:
-            moment += 1
-        assert moment > 10
-
-    run_alone(main())
 
 
 @pytest.mark.parametrize("wait", [False, True])
@@ -328,10 +209,10 @@ def test_first_call_of_one_instance(switching: None) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         for client in clients:
-            ready.wait(10)
+            ready.wait(LIMIT)
             for _ in range(2):
                 assert await client.get(1) == (loop, client.number, 1)
-        done.wait(50)
+        done.wait(LIMIT)
 
     in_threads(*[main() for _ in range(THREADS)])
     for client in clients:

@@ -1,14 +1,18 @@
-"""What users' own tests and frameworks do to decorated functions."""
+"""Decorated functions are mocked, and used with frameworks, as plain ones are."""
 
+import dataclasses
 import functools
 import inspect
 import typing
+from importlib.util import find_spec
 from typing import Any, Dict, Iterator, List
 from unittest import mock
 
 import pytest
 
-from async_lru import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod, alru_cache
+from async_lru import alru_cache
+
+from .helpers import Client, added, run_program
 
 
 @alru_cache
@@ -103,19 +107,6 @@ async def test_what_it_wraps_is_patched() -> None:
     assert load.await_count == 1
 
 
-# Inspected
-
-
-def test_signatures_and_hints() -> None:
-    assert str(inspect.signature(Service.load)).startswith("(self, number: ")
-    assert list(inspect.signature(Service().load).parameters) == ["number", "fresh"]
-    assert inspect.signature(settings).return_annotation == Dict[str, int]
-    hints = {"number": int, "fresh": bool, "return": str}
-    assert typing.get_type_hints(Service.load) == hints
-    assert typing.get_type_hints(Service().load) == hints
-    assert inspect.getdoc(Service.load) == inspect.getdoc(Service().load) == "Load one."
-
-
 def test_source() -> None:
     assert inspect.unwrap(settings) is settings.__wrapped__
     assert "async def settings" in inspect.getsource(settings)
@@ -180,28 +171,6 @@ async def test_subclasses_override() -> None:
     assert Service.load.cache_info() == (2, 3, 10, 3)
     Cached.load.cache_clear()
     assert Service.load.cache_info().currsize == 3
-
-
-# Named in annotations
-
-
-def test_types_at_run_time() -> None:
-    from async_lru import _R  # noqa: PLC0415  # where missing, only this test fails
-
-    def clear(function: "_LRUCacheWrapper[_R]") -> "_LRUCacheWrapper[_R]":
-        function.cache_clear()
-        return function
-
-    class Registry:
-        functions: "List[_LRUCacheWrapper[Any]]"
-
-    assert clear(settings) is settings
-    hints = typing.get_type_hints(Registry, {"List": List, **globals()})
-    assert hints == {"functions": List[_LRUCacheWrapper[Any]]}
-    assert typing.Optional[_LRUCacheWrapper[int]] == typing.Union[_LRUCacheWrapper[int], None]
-    assert isinstance(settings, _LRUCacheWrapper)
-    assert isinstance(Service().load, _LRUCacheWrapperInstanceMethod)
-    assert callable(settings)
 
 
 # Frameworks
@@ -285,3 +254,119 @@ async def test_tenacity_of_a_method(order: str) -> None:
     client: Any = Client()
     assert [await client.get(1), await client.get(1)] == ["in the end"] * 2
     assert client.flaky.calls == 3
+
+
+# Dataclasses, attrs, pydantic
+
+
+@pytest.mark.parametrize("options", [{}, {"frozen": True}, {"eq": True, "order": True}])
+async def test_dataclasses(options: Any) -> None:
+    @dataclasses.dataclass(**options)
+    class Point:
+        x: int
+
+        @alru_cache(per_instance=True)
+        async def get(self) -> int:
+            return self.x
+
+    first, second = Point(1), Point(1)
+    assert await first.get() == 1
+    assert first == second
+    assert repr(first) == repr(second)
+    assert dataclasses.asdict(first) == {"x": 1}
+    assert dataclasses.astuple(first) == (1,)
+    replaced = dataclasses.replace(first, x=2)
+    assert not added(replaced)
+    assert await replaced.get() == 2
+    assert await first.get() == 1
+    assert first.get.cache_info() == (1, 1, 128, 1)
+
+
+async def test_attrs() -> None:
+    attr: Any = pytest.importorskip("attr")
+
+    async def fetch(self: Any) -> int:
+        return int(self.x)
+
+    get = alru_cache(per_instance=True)(fetch)
+    for options in {"slots": False}, {"slots": False, "frozen": True}:
+        made: Any = attr.attrs(**options)(type("Point", (), {"x": attr.ib(), "get": get}))
+        first, second = made(1), made(1)
+        assert await first.get() == 1
+        assert first == second
+        assert repr(first) == repr(second)
+        assert attr.asdict(first) == {"x": 1}
+        evolved = attr.evolve(first, x=2)
+        assert await evolved.get() == 2
+        assert await first.get() == 1
+
+
+async def test_pydantic() -> None:
+    pydantic: Any = pytest.importorskip("pydantic")
+
+    async def fetch(self: Any) -> int:
+        return int(self.x)
+
+    for frozen in False, True:
+        made: Any = type(
+            "Model",
+            (pydantic.BaseModel,),
+            {
+                "__annotations__": {"x": int},
+                "__module__": __name__,
+                "model_config": {
+                    "frozen": frozen,
+                    "ignored_types": (type(Client.get),),
+                },
+                "get": alru_cache(per_instance=True)(fetch),
+            },
+        )
+        first, second = made(x=1), made(x=1)
+        assert await first.get() == 1
+        assert first == second
+        assert repr(first) == repr(second)
+        assert first.model_dump() == {"x": 1}
+        copied = first.model_copy(update={"x": 2})
+        assert await copied.get() == 2
+        assert await first.get() == 1
+        assert first.get.cache_info() == (1, 1, 128, 1)
+
+
+@pytest.mark.skipif(find_spec("trio_asyncio") is None, reason="it is not installed")
+@pytest.mark.parametrize("first", ["async_lru", "trio_asyncio"])
+def test_trio_asyncio_imported_before_or_after(first: str) -> None:
+    """It replaces functions of asyncio, such as get_running_loop()."""
+    done = run_program(
+        f"import {first}\n",
+        """
+        import asyncio, trio, trio_asyncio
+        from async_lru import alru_cache
+
+        @alru_cache(ttl=60)
+        async def double(x):
+            await asyncio.sleep(0)
+            return 2 * x
+
+        class Client:
+            @alru_cache(per_instance=True)
+            async def get(self, x):
+                return await double(x)
+
+        async def main():
+            print(await asyncio.gather(double(1), double(1), Client().get(2), Client().get(2)))
+            print(await double(1), tuple(double.cache_info()))
+            await double.cache_close()
+            print(double.cache_parameters()["closed"])
+
+        async def in_trio():
+            async with trio_asyncio.open_loop():
+                await trio_asyncio.aio_as_trio(main)()
+
+        trio.run(in_trio)
+        """,
+        dev=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        ["[2, 2, 4, 4]", "2 (3, 2, 128, 2)", "True"],
+    ), done.stderr
