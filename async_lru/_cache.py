@@ -188,10 +188,9 @@ class Cache:
                 self.set_timer()
 
     def remove(self, entry: Entry) -> None:
-        """Remove this entry, but none that has taken its place."""
-        if self.lookup(entry.key) is entry:
-            del self.entries[entry.key]
-            self.removed(entry)
+        """Remove an entry that is under its key."""
+        self.entries.pop(entry.key, None)
+        self.removed(entry)
 
     def removed(self, found: Any) -> None:
         """Release what an entry holds that has been removed, and cancel its refresh."""

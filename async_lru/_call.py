@@ -94,6 +94,7 @@ class Call:
             if self.depth < _DEPTH and not self.background and _starts_eagerly(self.loop):
                 self.task = Task(self.coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
             else:
+                _require_stack()
                 self.task = self.loop.create_task(self.coroutine)
             if self.loops.function.options.asks:
                 get_context = getattr(self.task, "get_context", copy_context)  # from 3.12
@@ -258,7 +259,7 @@ class Call:
             return
         if self.settled:
             self.report()
-        elif not self.background:
+        else:
             self.cancel()
             cache = self.cache()
             # The next call starts afresh, even while this one still cleans up.
@@ -427,6 +428,12 @@ def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:
     if type(coroutine) is _Coroutine or asyncio.iscoroutine(coroutine):
         return coroutine
     return _await(coroutine)
+
+
+def _require_stack(calls: int = 8) -> None:
+    """Raise RecursionError, if at all, now: asyncio logs a task that it has made by half."""
+    if calls:
+        _require_stack(calls - 1)
 
 
 async def _await(awaitable: Awaitable[Any]) -> Any:

@@ -90,14 +90,6 @@ def test_a_closed_loop_is_let_go_with_one_warning() -> None:
     assert [w for w in again if w.category is AlruCacheLoopResetWarning] == []
 
 
-def test_the_warning_points_at_the_line_that_runs_the_loop() -> None:
-    function: Any = alru_cache(this_loop)
-    asyncio.run(function(1))
-    with pytest.warns(AlruCacheLoopResetWarning) as caught:
-        asyncio.run(function(1))
-    assert [warning.filename for warning in caught] == [__file__]
-
-
 def test_no_warning_where_nothing_is_lost() -> None:
     function: Any = alru_cache(this_loop)
     asyncio.run(function(1))
