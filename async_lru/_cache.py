@@ -39,8 +39,8 @@ class Entry:
         # By time.monotonic().
         self.fresh_until = EXPIRED
         self.expires_at = EXPIRED
-        # By the loop's clock: when the timer removes it. EXPIRED if it is not in the queue. It
-        # does not change in the queue, which is ordered by it.
+        # By the loop's clock: when the timer removes it. EXPIRED if it is not in the queue; it
+        # must not change while it is, because the queue is ordered by it.
         self.timer_at = EXPIRED
         # The call in flight: the first one, or a refresh.
         self.call: Any = None
@@ -64,7 +64,7 @@ class Entry:
 MISSING = Entry(None)
 
 
-def _nothing(*_: object) -> None:
+def nothing(*_: object) -> None:
     """Stand for a weak reference to nothing, and for a step that is not taken."""
 
 
@@ -93,11 +93,12 @@ class Cache:
         # True from when the loop is told of records until it applies them.
         self.woken = False
         # A heap of the entries that expire. An entry that is removed before its time stays in
-        # it, not fresh any more, until it is the first or half of the queue is like it.
+        # it until it is the first, or until half of the queue are such entries.
         self.queue: List[Entry] = []
+        # How many such entries there are. Their fresh_until is EXPIRED.
         self.discarded = 0
         # The timer for the first of the queue, weakly, and the moment that it is set for.
-        self.watch: Callable[[], Optional[Watch]] = _nothing
+        self.watch: Callable[[], Optional[Watch]] = nothing
         self.due = EXPIRED
         # True once no timer may be set any more.
         self.closed = False
@@ -193,7 +194,7 @@ class Cache:
             self.removed(entry)
 
     def removed(self, found: Any) -> None:
-        """Let go of what has been removed, and of its refresh if no caller has joined it."""
+        """Release what an entry holds that has been removed, and cancel its refresh."""
         if type(found) is not Entry:
             return
         found.key = found.value = None
@@ -312,11 +313,11 @@ def _cancel_in_its_loop(
     # Bound here: at the interpreter's exit, a module's names are gone before the last object.
     is_finalizing: Callable[[], bool] = sys.is_finalizing,
     run_in: Callable[..., None] = run_in,
-    nothing: Callable[..., None] = _nothing,
+    nothing: Callable[..., None] = nothing,
 ) -> None:
     run = nothing if is_finalizing() else run_in
     run(watch.loop, watch.cancel)
 
 
 # In the place of a cache that is out of service. It stays empty.
-EMPTY = Cache(_nothing, None)
+EMPTY = Cache(nothing, None)

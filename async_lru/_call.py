@@ -8,7 +8,7 @@ just started it, or a caller that comes in between. All of this happens in the l
 import asyncio
 import functools
 import sys
-from asyncio import AbstractEventLoop, Future, Task, current_task, get_running_loop
+from asyncio import AbstractEventLoop, Future, Task
 from contextvars import copy_context
 from time import monotonic
 from types import CoroutineType
@@ -44,7 +44,7 @@ class Call:
         background: bool = False,
     ) -> None:
         self.loops = loops
-        self.loop = get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.entry = entry
         # The function's own.
         self.coroutine = coroutine
@@ -219,7 +219,7 @@ class Call:
         if kept:
             message = f"A refresh failed, and the old result stays until its ttl: {name}"
         self.loop.call_exception_handler(
-            {"message": message, "exception": error, "future": self.task, "task": self.task}
+            {"message": message, "exception": error, "future": self.task}
         )
 
     # Its callers.
@@ -253,7 +253,7 @@ class Call:
             del self, here
 
     def leave(self) -> None:
-        """See to a call that may have lost its last caller."""
+        """Cancel the call if its last caller has left, or report what nobody received."""
         if self.waiters:
             return
         if self.settled:
@@ -267,7 +267,7 @@ class Call:
                 cache.remove(self.entry)
 
     def cancel_refresh(self) -> None:
-        """See to a call whose entry has been removed: nobody needs a refresh any more."""
+        """Cancel a refresh that no caller has joined: its entry has been removed."""
         if self.background:
             self.cancel()
 
@@ -330,7 +330,7 @@ async def answer(
     ``cache`` is EMPTY, or has ``found`` under the key. ``coroutine`` is the function's, if it
     has been made in advance.
     """
-    here = current_task()
+    here = asyncio.current_task()
     caller = call_of(here)
     call: Any = None
     try:
@@ -438,7 +438,7 @@ async def close(every: List[Loops], wait: bool) -> None:
 
     The calls that wait for the one that closes are left alone.
     """
-    loop, caller = get_running_loop(), call_of(current_task())
+    loop, caller = asyncio.get_running_loop(), call_of(asyncio.current_task())
     for loops in every:
         loops.close(loop)
     calls: List[Call] = [call for loops in every for call in loops.calls_in(loop)]

@@ -2,72 +2,11 @@
 
 import types
 from functools import partial, partialmethod
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Coroutine,
-    Hashable,
-    Optional,
-    TypeVar,
-    cast,
-    overload,
-)
+from typing import Any, Callable, Hashable, Optional, cast
 
 from ._function import is_coroutine_function
 from ._options import TTL, Options, Seconds
 from ._wrapper import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
-
-if TYPE_CHECKING:
-    from typing_extensions import ParamSpec
-
-    from ._signatures import (  # pyright: ignore[reportMissingModuleSource]  # a stub
-        _CachedFunction,
-        _Decorator,
-        _Descriptor,
-    )
-
-    _P = ParamSpec("_P")
-    _R = TypeVar("_R")
-
-
-@overload
-def alru_cache(
-    maxsize: "Callable[_P, Coroutine[Any, Any, _R]]",
-    typed: bool = False,
-    *,
-    ttl: TTL = None,
-    jitter: Optional[Seconds] = None,
-    key: Optional[Callable[..., Hashable]] = None,
-    refresh: Optional[Seconds] = None,
-    per_instance: bool = False,
-) -> "_CachedFunction[_P, _R]": ...
-
-
-@overload
-def alru_cache(
-    maxsize: "_Descriptor[_R]",
-    typed: bool = False,
-    *,
-    ttl: TTL = None,
-    jitter: Optional[Seconds] = None,
-    key: Optional[Callable[..., Hashable]] = None,
-    refresh: Optional[Seconds] = None,
-    per_instance: bool = False,
-) -> "_LRUCacheWrapper[_R]": ...
-
-
-@overload
-def alru_cache(
-    maxsize: Optional[int] = 128,
-    typed: bool = False,
-    *,
-    ttl: TTL = None,
-    jitter: Optional[Seconds] = None,
-    key: Optional[Callable[..., Hashable]] = None,
-    refresh: Optional[Seconds] = None,
-    per_instance: bool = False,
-) -> "_Decorator": ...
 
 
 def alru_cache(

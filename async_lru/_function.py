@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import sys
-from typing import Any, Callable, Dict
+from typing import TYPE_CHECKING, Any, Callable, Dict
 
 
 class CoroutineFunction:
@@ -11,6 +11,9 @@ class CoroutineFunction:
 
     __slots__ = ()
     _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
+    if TYPE_CHECKING:  # each instance has those of its function
+        __name__: str
+        __qualname__: str
 
 
 _mark: Callable[[Any], object] = getattr(inspect, "markcoroutinefunction", repr)  # from 3.12

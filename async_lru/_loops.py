@@ -13,15 +13,16 @@ setting of an item or an attribute are atomic, with and without the global inter
 import asyncio
 import contextlib
 import functools
+import inspect
 import sys
 import types
 import warnings
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import AbstractEventLoop
 from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, TypedDict
 from weakref import ref
 
-from ._cache import EMPTY, Cache, run_in
+from ._cache import EMPTY, Cache, nothing, run_in
 from ._options import Options, why_unhashable
 
 
@@ -62,7 +63,9 @@ class Function:
 
     def every(self) -> "List[Loops]":
         """The function's own caches, or those of all living instances."""
-        return [loops for loops in (ref() for ref in self.living.copy()) if loops is not None]
+        return [
+            loops for loops in (each() for each in self.living.copy()) if loops is not None
+        ]
 
     def explain(self, error: TypeError, key: Hashable) -> None:
         """Say what helps if a key is not hashable, in a note: from 3.11 there are notes."""
@@ -84,7 +87,7 @@ class Function:
 
     def check_open(self) -> None:
         """Raise RuntimeError if it is closed in the running loop for all instances."""
-        if ref(get_running_loop()) in self.closed:
+        if ref(asyncio.get_running_loop()) in self.closed:
             raise self.closed_error()
 
     def closed_error(self) -> RuntimeError:
@@ -94,11 +97,11 @@ class Function:
         )
 
     def add_loop(self, loop: AbstractEventLoop) -> None:
-        """Let go of the loops that do not run, as a new one calls."""
-        for reference in list(self.known):
-            if reference() is None:
-                self.known.pop(reference, None)
-                self.closed.pop(reference, None)
+        """Note a loop that calls for the first time, and keep none alive that does not run."""
+        for table in self.known, self.closed:
+            for reference in list(table):
+                if reference() is None:
+                    table.pop(reference, None)
         self.known[ref(loop)] = None
         for loops in self.every():
             loops.remove_idle()
@@ -132,7 +135,7 @@ class Loops:
 
     def enter(self) -> Cache:
         """The running loop's cache, put into service with nothing recorded against it."""
-        loop = get_running_loop()
+        loop = asyncio.get_running_loop()
         reference = ref(loop)
         while not self.is_closed(loop):
             cache = self.by_loop.get(reference)
@@ -142,7 +145,7 @@ class Loops:
             if loop not in self.serving:
                 self.remove_idle()
             self.serving[loop] = cache
-            # Nobody may have cleared, invalidated or closed in between.
+            # A concurrent writer has found the cache in service, or its change is seen here.
             in_place = self.by_loop.get(reference) is cache and not cache.invalidated
             if in_place and not self.is_closed(loop):
                 return cache
@@ -169,12 +172,11 @@ class Loops:
         if lost and not function.warned:
             function.warned = True
             # Filters written for async_lru 2.4 match the beginning of the text.
-            warnings.warn(
+            _warn(
                 f"alru_cache detected event loop change: {function.name} was called in a new"
                 " event loop, and its results for a closed event loop were dropped. This is"
                 " harmless in tests.",
-                AlruCacheLoopResetWarning,
-                stacklevel=_stacklevel_of_caller(),
+                function.function,
             )
         return cache
 
@@ -218,7 +220,9 @@ class Loops:
         return [loop for loop in every if loop is not None]
 
     def calls_in(self, loop: AbstractEventLoop) -> List[Any]:
-        calls = [reference() for reference in list(self.calls.get(ref(loop), {}).values())]
+        """The calls in flight, those whose entries are gone included."""
+        references = self.calls.get(ref(loop), {})
+        calls = [references.get(number, nothing)() for number in list(references)]
         return [call for call in calls if call is not None]
 
     def contains(self, key: Hashable) -> bool:
@@ -264,11 +268,6 @@ class Loops:
         cache = self.by_loop.get(ref(loop))
         if cache is not None:
             cache.close()
-
-    def remove_all(self) -> None:
-        """Keep nothing: the instance is gone, even if a copy of it refers to this."""
-        self.serving.clear()
-        self.by_loop.clear()
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return type(None), ()  # copied and pickled with an instance as nothing
@@ -322,20 +321,37 @@ def _closed(function: Function, known: List[Tuple[Loops, AbstractEventLoop]]) ->
     return bool(closed) and all(closed)
 
 
-# PyPy has Context.run, in which asyncio takes its steps, in Python.
-_NOT_THE_CALLER = {"async_lru", "asyncio", "_contextvars"}
+_COROUTINE = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
-def _stacklevel_of_caller() -> int:
-    """For ``warnings.warn`` in the calling function: the first frame not ours or asyncio's."""
-    level = 1
-    frame: Optional[types.FrameType] = sys._getframe(1)
-    while frame is not None and _top_package(frame) in _NOT_THE_CALLER:
-        level += 1
+def _warn(message: str, function: Any) -> None:
+    """Issue the warning for the line that awaits the call.
+
+    A call that is a task by itself is awaited by no line: then for the function's first line.
+    """
+    frame: Optional[types.FrameType] = sys._getframe()
+    while frame is not None and _is_passed(frame):
         frame = frame.f_back
-    return level
+    if frame is not None and _is_coroutine(frame):
+        file, line, names = frame.f_code.co_filename, frame.f_lineno, frame.f_globals
+    else:
+        while isinstance(function, partial):
+            function = function.func
+        function = inspect.unwrap(function)
+        if type(getattr(function, "__code__", None)) is not types.CodeType:
+            function = _warn  # a mock has no file
+        file, line = function.__code__.co_filename, function.__code__.co_firstlineno
+        names = function.__globals__
+    registry = names.setdefault("__warningregistry__", {})
+    module = names.get("__name__", "<string>")
+    warnings.warn_explicit(message, AlruCacheLoopResetWarning, file, line, module, registry)
 
 
-def _top_package(frame: types.FrameType) -> str:
-    name: str = frame.f_globals.get("__name__", "")
-    return name.partition(".")[0]
+def _is_coroutine(frame: types.FrameType) -> bool:
+    return frame.f_code.co_flags & _COROUTINE != 0
+
+
+def _is_passed(frame: types.FrameType) -> bool:
+    """Whether a frame is ours, or of a coroutine of asyncio, such as ``wait_for``."""
+    package = frame.f_globals.get("__name__", "").partition(".")[0]
+    return package == "async_lru" or (package == "asyncio" and _is_coroutine(frame))

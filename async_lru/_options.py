@@ -47,11 +47,11 @@ class Options:
                 raise ValueError("typed=True cannot be combined with key")
         if not isinstance(per_instance, bool):
             raise TypeError(f"per_instance must be a bool, got {per_instance!r}")
-        self.maxsize = None if maxsize is None else max(maxsize, 0)
+        self.maxsize: Optional[int] = None if maxsize is None else max(maxsize, 0)
         self.typed = typed
         self.ttl: Union[float, Callable[[Any], Any], None] = ttl
         # Whether the ttl is a function, to be asked.
-        self.asks = callable(ttl)
+        self.asks: bool = callable(ttl)
         self.jitter: float = jitter or 0
         self.key: Optional[Callable[..., Hashable]] = key
         self.refresh: Optional[float] = refresh

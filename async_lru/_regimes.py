@@ -4,12 +4,11 @@ Each regime has a coroutine function that is all of a hit. It does not refer to 
 that no cycle keeps a decorated function that is dropped.
 """
 
-import contextlib
+import asyncio
 import itertools
-from asyncio import get_running_loop
 from functools import partial
 from time import monotonic
-from typing import Any, Callable, Coroutine, Hashable, List, Optional, Tuple, cast
+from typing import Any, Callable, Coroutine, Dict, Hashable, List, Optional, Tuple, cast
 from weakref import ref
 
 from ._cache import EMPTY, MISSING, Entry
@@ -37,7 +36,7 @@ class Shared:
         return self.function.every()
 
     async def close(self, *, wait: bool) -> None:
-        self.function.closed[ref(get_running_loop())] = None
+        self.function.closed[ref(asyncio.get_running_loop())] = None
         await close(self.function.every(), wait)
 
     async def close_of(self, instance: Any, *, wait: bool) -> None:  # noqa: ARG002
@@ -53,7 +52,7 @@ class Shared:
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             key = args if plain and not kwargs else make_key(args, kwargs)
-            cache = serving.get(get_running_loop(), EMPTY)
+            cache = serving.get(asyncio.get_running_loop(), EMPTY)
             try:
                 found: Any = cache.lookup(key, MISSING)
             except TypeError as error:
@@ -125,7 +124,7 @@ class PerInstance(Shared):
         """The caches of an instance, made if need be. Of several threads, one makes them."""
         loops = Loops(self.function)
         try:
-            loops.owner = ref(instance, partial(_remove_all, ref(loops)))
+            loops.owner = ref(instance, partial(_remove_all, loops.serving, loops.by_loop))
             there = instance.__dict__.setdefault(self.entry, loops)
         except (AttributeError, TypeError):
             raise TypeError(_cannot_store(self.function.name, instance)) from None
@@ -142,7 +141,7 @@ class PerInstance(Shared):
             try:
                 loops = instance.__dict__[entry]
                 if loops.owner() is instance:
-                    cache = loops.serving[get_running_loop()]
+                    cache = loops.serving[asyncio.get_running_loop()]
             except (AttributeError, KeyError):
                 pass
             try:
@@ -198,7 +197,10 @@ def _cannot_store(name: str, instance: Any) -> str:
     )
 
 
-def _remove_all(reference: "ref[Loops]", _: object) -> None:
-    """The instance is gone, and its results with it, even if a copy refers to its caches."""
-    with contextlib.suppress(AttributeError):  # they may be gone as well
-        cast("Any", reference()).remove_all()
+def _remove_all(serving: Dict[Any, Any], by_loop: Dict[Any, Any], _: object) -> None:
+    """Remove what an instance has cached: it is gone, even if a copy refers to its caches.
+
+    No name of a module is used here: at the interpreter's exit the instance may outlive them.
+    """
+    serving.clear()
+    by_loop.clear()

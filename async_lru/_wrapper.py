@@ -15,7 +15,6 @@ from typing import (
     Tuple,
     TypeVar,
     cast,
-    overload,
 )
 
 from ._function import Annotations, CoroutineFunction, Text
@@ -25,7 +24,7 @@ from ._regimes import PerInstance, Shared
 from ._sending import SENT, SENT_STATE, carrier, deep_copy, receive, reduce
 
 _R = TypeVar("_R", covariant=True)
-_T = TypeVar("_T")
+_T = TypeVar("_T", covariant=True)
 _Self = TypeVar("_Self")
 
 # Without the annotations: since 3.14 reading them may evaluate them.
@@ -78,6 +77,17 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     if TYPE_CHECKING:
 
         async def __call__(self, /, *args: Any, **kwargs: Any) -> _R: ...
+
+    else:
+        # Hidden from type checkers, so that an attribute annotated with this class can be
+        # assigned. In _decorator.pyi, the types of decorated functions have a __get__.
+        def __get__(self, instance: object, owner: Optional[type] = None) -> Any:
+            first = instance
+            if self.__binding is classmethod:
+                first = instance.__class__ if owner is None else owner
+            if first is None or self.__binding is staticmethod:
+                return self
+            return _LRUCacheWrapperInstanceMethod(self, first)
 
     def cache_info(self) -> functools._CacheInfo:
         """Hits, misses, ``maxsize`` and current size, over all event loops.
@@ -155,24 +165,6 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         'open'
         """
         await self.__regime.close(wait=wait)
-
-    @overload
-    def __get__(
-        self, instance: None, owner: Optional[type] = None
-    ) -> "_LRUCacheWrapper[_R]": ...
-
-    @overload
-    def __get__(
-        self, instance: object, owner: Optional[type] = None
-    ) -> "_LRUCacheWrapperInstanceMethod[_R, Any]": ...
-
-    def __get__(self, instance: object, owner: Optional[type] = None) -> Any:
-        first = instance
-        if self.__binding is classmethod:
-            first = instance.__class__ if owner is None else owner
-        if first is None or self.__binding is staticmethod:
-            return self
-        return _LRUCacheWrapperInstanceMethod(self, first)
 
     # Test fixtures written for async_lru 2.4 read this private name, of Class.method and of
     # instance.method, and set _LRUCacheWrapper__first_loop on what they find.

@@ -1,5 +1,6 @@
 """The caches that a user could pick: each a decorator for the same coroutine function."""
 
+import asyncio
 import functools
 import importlib
 import importlib.metadata
@@ -8,7 +9,7 @@ import pathlib
 import subprocess
 import sys
 from datetime import timedelta
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 ROOT = pathlib.Path(__file__).parent.parent
 SCRATCH = ROOT / ".venv" / "peers" / str(sys.implementation.cache_tag)
@@ -46,6 +47,15 @@ def cachetools(module: Any, size: int, ttl: Optional[int] = None) -> Any:
     return module.cached(caches.TTLCache(size, ttl) if ttl else caches.LRUCache(size))
 
 
+def acachetools(module: Any, size: int, ttl: Optional[int] = None) -> Any:
+    caches: Any = importlib.import_module("cachetools")
+    return module.cached(cache=caches.TTLCache(size, ttl) if ttl else caches.LRUCache(size))
+
+
+def moka(module: Any, size: int, ttl: Optional[int] = None) -> Any:
+    return module.cached(maxsize=size, ttl=ttl, policy="lru", wait_concurrent=True)
+
+
 def cachebox(module: Any, size: int, ttl: Optional[int] = None) -> Any:
     return module.cached(module.TTLCache(size, ttl) if ttl else module.LRUCache(size))
 
@@ -72,8 +82,10 @@ PEERS = {
     ),
     "anyio.functools": Peer("anyio", "anyio.functools", anyio, anyio),
     "cachetools-async": Peer("cachetools-async", "cachetools_async", cachetools, cachetools),
+    "acachetools": Peer("acachetools", "acachetools", acachetools, acachetools),
     "cachebox": Peer("cachebox", "cachebox", cachebox, cachebox),
     "aiocache": Peer("aiocache", "aiocache", aiocache, aiocache),
+    "moka-py": Peer("moka-py", "moka_py", moka, moka),
     "theine": Peer("theine", "theine", theine, theine),
 }
 
@@ -103,10 +115,31 @@ def load_all() -> Dict[str, Any]:
     for name, peer in PEERS.items():
         if name != OURS:
             try:
-                modules[name] = load(peer)
-            except (subprocess.CalledProcessError, ImportError) as error:
+                module = load(peer)
+                # For an old Python there may be an old version, with another interface.
+                asyncio.run(call(peer.bounded(module, 128)(identity)))
+            except subprocess.CalledProcessError:
+                print(f"skipped {name}: pip finds no version for this Python")
+            except (AttributeError, ImportError, TypeError) as error:
                 print(f"skipped {name}: {error}")
+            else:
+                modules[name] = module
     return modules
+
+
+async def call(function: Any) -> None:
+    await function(1)
+
+
+def rst_table(rows: List[List[str]]) -> str:
+    """A table for docs/benchmarks.rst; the first row is its head."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    rule = "  ".join("=" * width for width in widths)
+    head, *body = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([rule, head, rule, *body, rule])
 
 
 async def identity(x: Any) -> Any:

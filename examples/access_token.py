@@ -1,4 +1,4 @@
-"""One access token for all: fetched once however many ask, and again before it runs out.
+"""One access token for all requests, fetched again shortly before it expires.
 
 python examples/access_token.py
 """
@@ -10,24 +10,24 @@ from typing import NamedTuple
 
 from async_lru import alru_cache
 
-MARGIN = 0.05  # seconds before its end that a token is given up: requests take a moment
+MARGIN = 0.05  # a token is replaced so many seconds before it expires
 
 issued = itertools.count(1)
 
 
 class Token(NamedTuple):
     text: str
-    expires_in: float  # seconds, from when it was issued
+    expires_in: float  # seconds after it was issued
 
 
 @alru_cache(maxsize=1, ttl=lambda token: token.expires_in - MARGIN)
 async def access_token() -> Token:
     await asyncio.sleep(0.01)  # ask the authorization server
-    return Token(f"token {next(issued)}", expires_in=0.2)  # an hour, more likely
+    return Token(f"token {next(issued)}", expires_in=0.2)  # in practice, an hour
 
 
 async def request(number: int) -> str:
-    """Some call of an API, with the token that is good now."""
+    """Send a request with a valid token."""
     token = await access_token()
     return f"request {number} with {token.text}"
 

@@ -1,4 +1,4 @@
-"""An API client that caches its own lookups: a cache for each client, which goes with it.
+"""An API client with its own cache, which is freed together with the client.
 
 python examples/client.py
 """
@@ -21,12 +21,12 @@ class User:
 
 @dataclass
 class Client:
-    """Not hashable, as dataclasses are; its caches do not ask for it."""
+    """This dataclass is not hashable, and it does not have to be."""
 
     token: str
     requests: List[str]
 
-    # Popular ones are renewed after 10 seconds; whom there is not may be there soon.
+    # Popular users are renewed after 10 seconds. Missing users are tried again after 5.
     @alru_cache(maxsize=100, ttl=lambda user: 60 if user else 5, refresh=10, per_instance=True)
     async def user(self, number: int) -> Optional[User]:
         self.requests.append(f"/users/{number}")

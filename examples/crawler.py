@@ -1,9 +1,8 @@
-"""Crawl a site that links to the same pages again and again, fetching each once in a while.
+"""Crawl a site whose pages link to one another, and fetch each page once.
 
     python examples/crawler.py
 
-The site is one of its own, on this machine. The exit status tells whether it was asked for
-each page once.
+The site runs on this machine. The exit status is 0 if each page was requested once.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ from async_lru import alru_cache
 
 
 class Site:
-    """Keeps the session, so that it is not part of the key."""
+    """It keeps the session, so that the session is not part of the key."""
 
     def __init__(self, session: ClientSession) -> None:
         self.session = session
@@ -30,7 +29,7 @@ class Site:
             return await response.text()
 
     async def crawl(self, path: str, depth: int, seen: Set[str]) -> None:
-        """Follow every link down to a depth; concurrent visits of a page share one request."""
+        """Follow every link up to a depth. Concurrent visits to a page share one request."""
         seen.add(path)
         page = await self.fetch(path)
         if depth:

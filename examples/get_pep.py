@@ -1,9 +1,9 @@
 """Fetch PEP pages through a cache.
 
-    python examples/get_pep.py           from a server of its own, on this machine
+    python examples/get_pep.py           from a server on this machine
     python examples/get_pep.py --live    from peps.python.org
 
-The exit status tells whether the server was asked just as often as the cache says.
+The exit status is 0 if the server saw as many requests as the cache counted misses.
 """
 
 import argparse
@@ -20,13 +20,13 @@ PEPS = 8, 290, 308, 320, 8, 218, 320, 279, 289, 320, 9991
 
 
 def by_number(session: ClientSession, number: int) -> int:
-    """The key: any session gets the same page."""
+    """Return the key: the page does not depend on the session."""
     return number
 
 
 @alru_cache(maxsize=32, key=by_number)
 async def get_pep(session: ClientSession, number: int) -> Optional[bytes]:
-    """The page of a PEP; None if there is no such PEP."""
+    """Return the page of a PEP, or None if there is no such PEP."""
     async with session.get(f"/pep-{number:04}/") as response:
         if response.status == 404:
             return None
@@ -35,7 +35,7 @@ async def get_pep(session: ClientSession, number: int) -> Optional[bytes]:
 
 
 class Server:
-    """Serves the pages, each after a delay, and counts what it is asked for."""
+    """Serve the pages, each after a delay, and count the requests."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -52,7 +52,7 @@ class Server:
         return web.Response(text=f"PEP {number}\n" * (100 + number))
 
     async def start(self) -> str:
-        """Listen on a free port; return the address."""
+        """Listen on a free port, and return the address."""
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
         host, port = self.runner.addresses[0]
@@ -72,7 +72,7 @@ async def fetch_one_by_one(session: ClientSession) -> None:
 
 
 async def show_the_rest(session: ClientSession) -> int:
-    """Sharing, invalidation and expiry; return the misses they took."""
+    """Show sharing, invalidation and expiry, and return the number of misses."""
     get_pep.cache_clear()
     await asyncio.gather(*[get_pep(session, 8) for _ in range(100)])
     print("100 callers at once:", get_pep.cache_info())

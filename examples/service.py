@@ -1,4 +1,4 @@
-"""A web service whose slow look-ups are cached, and whose caches are closed with it.
+"""A web service that caches slow look-ups, and closes the cache at shutdown.
 
 uvicorn --app-dir examples service:app
 """
@@ -17,7 +17,7 @@ from async_lru import alru_cache
 
 @alru_cache(maxsize=1000, ttl=60, jitter=10)
 async def load_product(number: int) -> "dict[str, object]":
-    """The database, say. It raises LookupError if there is no such product."""
+    """Query the database. Raise LookupError if there is no such product."""
     await asyncio.sleep(0.1)
     if number > 100:
         raise LookupError(number)
@@ -33,7 +33,7 @@ async def show(request: Request) -> Response:
 
 
 async def change(request: Request) -> Response:
-    """Whoever changes a product drops what is cached of it."""
+    """Change a product, and invalidate the cached one."""
     known = load_product.cache_invalidate(request.path_params["number"])
     return JSONResponse({"was_cached": known})
 
@@ -45,7 +45,7 @@ async def statistics(request: Request) -> Response:
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
     yield
-    await load_product.cache_close(wait=True)  # requests under way get their answer
+    await load_product.cache_close(wait=True)  # requests in flight get their responses
 
 
 app = Starlette(

@@ -1,4 +1,4 @@
-"""A test suite that starts every test with empty caches, by one fixture.
+"""A test suite in which one fixture starts every test with empty caches.
 
 python -m pytest examples/test_with_caches.py
 """
@@ -19,7 +19,7 @@ async def setting(name: str) -> str:
     return name.upper()
 
 
-CACHES = [setting]  # all that the program has
+CACHES = [setting]  # all cached functions of the program
 
 
 @pytest.fixture(autouse=True)

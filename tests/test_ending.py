@@ -240,3 +240,24 @@ def test_a_call_that_outlives_its_loop_is_run_no_more() -> None:
     function.cache_clear()
     gc.collect()
     assert ended == [1]
+
+
+def test_interpreter_exit_with_an_instance_that_a_thread_has_used() -> None:
+    """Where there is no global lock it is freed late: names of modules are gone by then."""
+    done = run_program(
+        """
+        import asyncio, threading
+        from async_lru import alru_cache
+
+        class Client:
+            @alru_cache(per_instance=True, ttl=60)
+            async def get(self, x):
+                return x
+
+        client = Client()
+        thread = threading.Thread(target=lambda: print(asyncio.run(client.get(1))))
+        thread.start()
+        thread.join()
+        """
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("1\n", "", 0)

@@ -2,9 +2,11 @@
 
 import asyncio
 import doctest
+import importlib.util
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 from types import ModuleType
@@ -46,6 +48,30 @@ def test_suite_with_caches() -> None:
     )
     assert result.returncode == 0
     assert re.search(r"\b3 passed\b", result.stdout)
+
+
+@pytest.mark.skipif(
+    not (shutil.which("redis-server") and importlib.util.find_spec("redis")),
+    reason="there is no redis server or client",
+)
+def test_behind_redis(tmp_path: pathlib.Path) -> None:
+    options = {"port": "0", "unixsocket": "redis.sock", "save": "", "dir": str(tmp_path)}
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    server = subprocess.Popen(
+        ["redis-server", *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    with server:
+        try:
+            assert server.stdout is not None
+            assert any("ready to accept connections" in line for line in server.stdout)
+            command = str(EXAMPLES / "behind_redis.py"), f"unix://{tmp_path}/redis.sock"
+            assert run(*command).stdout.splitlines() == [
+                "100 callers: {'Ada'}, 1 queries",
+                "renamed: Ada Lovelace, 2 queries",
+            ]
+            assert run(*command).stdout == "100 callers: {'Ada Lovelace'}, 0 queries\n"
+        finally:
+            server.terminate()
 
 
 async def test_service_under_load() -> None:

@@ -4,16 +4,15 @@ import dataclasses
 import functools
 import inspect
 import typing
+from importlib.util import find_spec
 from typing import Any, Dict, Iterator, List
 from unittest import mock
 
 import pytest
 
-from async_lru import (
-    alru_cache,
-)
+from async_lru import alru_cache
 
-from .helpers import Client, added
+from .helpers import Client, added, run_program
 
 
 @alru_cache
@@ -153,9 +152,7 @@ class Plain(Service):
 
 class Cached(Service):
     @alru_cache
-    async def load(  # pyright: ignore[reportIncompatibleVariableOverride]
-        self, number: int, *, fresh: bool = False
-    ) -> str:
+    async def load(self, number: int, *, fresh: bool = False) -> str:
         return "cached " + await super().load(number)
 
 
@@ -333,3 +330,43 @@ async def test_pydantic() -> None:
         assert await copied.get() == 2
         assert await first.get() == 1
         assert first.get.cache_info() == (1, 1, 128, 1)
+
+
+@pytest.mark.skipif(find_spec("trio_asyncio") is None, reason="it is not installed")
+@pytest.mark.parametrize("first", ["async_lru", "trio_asyncio"])
+def test_trio_asyncio_imported_before_or_after(first: str) -> None:
+    """It replaces functions of asyncio, such as get_running_loop()."""
+    done = run_program(
+        f"import {first}\n",
+        """
+        import asyncio, trio, trio_asyncio
+        from async_lru import alru_cache
+
+        @alru_cache(ttl=60)
+        async def double(x):
+            await asyncio.sleep(0)
+            return 2 * x
+
+        class Client:
+            @alru_cache(per_instance=True)
+            async def get(self, x):
+                return await double(x)
+
+        async def main():
+            print(await asyncio.gather(double(1), double(1), Client().get(2), Client().get(2)))
+            print(await double(1), tuple(double.cache_info()))
+            await double.cache_close()
+            print(double.cache_parameters()["closed"])
+
+        async def in_trio():
+            async with trio_asyncio.open_loop():
+                await trio_asyncio.aio_as_trio(main)()
+
+        trio.run(in_trio)
+        """,
+        dev=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        ["[2, 2, 4, 4]", "2 (3, 2, 128, 2)", "True"],
+    ), done.stderr

@@ -102,7 +102,7 @@ async def test_names_that_fixtures_read(options: Any) -> None:
     """Fixtures for 2.4 unbind a function from its loop, through private names."""
 
     class Box:
-        @alru_cache(**options)  # type: ignore[untyped-decorator]
+        @alru_cache(**options)
         async def method(self, x: int) -> int:
             return x
 

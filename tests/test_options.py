@@ -140,7 +140,7 @@ def test_a_coroutine_function_is_neither_ttl_nor_key(option: str, function: Any)
 @pytest.mark.parametrize(
     "function",
     [
-        classmethod(Client.get.__wrapped__),
+        classmethod(Client.get.__wrapped__),  # pyright: ignore[reportArgumentType]
         staticmethod(Client.get.__wrapped__),
         Client().get.__wrapped__,
         Client().get,

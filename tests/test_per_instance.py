@@ -191,7 +191,7 @@ async def test_what_a_class_with_slots_lacks() -> None:
 @pytest.mark.parametrize("option", [{}, {"key": lambda x: x}])
 async def test_an_instance_that_is_missing(option: Any) -> None:
     class Box:
-        @alru_cache(per_instance=True, **option)  # type: ignore[untyped-decorator]
+        @alru_cache(per_instance=True, **option)
         async def get(self, x: int = 0) -> int:
             return x
 
@@ -320,9 +320,7 @@ async def test_an_override_and_its_super() -> None:
 
     class Derived(Base):
         @alru_cache(per_instance=True)
-        async def get(  # pyright: ignore[reportIncompatibleVariableOverride]
-            self, x: int
-        ) -> List[str]:
+        async def get(self, x: int) -> List[str]:
             return [*await super().get(x), f"derived {x}"]
 
     derived = Derived()

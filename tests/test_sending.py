@@ -3,15 +3,18 @@
 import asyncio
 import copy
 import functools
+import multiprocessing
 import pickle
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
 
 from async_lru import alru_cache
 
-from .helpers import run_program
+from .helpers import NOTHING_IS_SLOW, run_program
 
 SCRIPT = """
 import asyncio
@@ -43,6 +46,38 @@ class Client:
         return x
 """
 
+# The end of a script that has the functions above called in other processes. Its loop stays
+# open, because a forked process that finds results of a closed loop issues a warning.
+JOBS = """
+def run(function):
+    before = function.cache_info().hits
+    async def twice():
+        return [await function(3), await function(3)]
+    return (*asyncio.run(twice()), function.cache_info().hits - before)
+
+if __name__ == "__main__":
+    import sys
+    kind, used = sys.argv[1], sys.argv[2] == "True"
+    loop, client = asyncio.new_event_loop(), Client()
+    functions = [double, factorial, client.shared, client.own, Client.of_class]
+    if used:
+        for function in functions:
+            loop.run_until_complete(function(1))
+    if kind == "joblib":
+        from joblib import Parallel, delayed
+        from joblib.externals.loky import get_reusable_executor
+        done = Parallel(n_jobs=2, backend="loky")(map(delayed(run), functions))
+        get_reusable_executor().shutdown(wait=True)
+    else:
+        import multiprocessing
+        pool = multiprocessing.get_context(kind).Pool(1)
+        done = pool.map(run, functions)
+        pool.close()
+        pool.join()
+    loop.close()
+    print(*done, sep="\\n")
+"""
+
 
 class Client:
     def __init__(self, name: str) -> None:
@@ -68,6 +103,11 @@ def cloudpickle() -> Any:
     return pytest.importorskip("cloudpickle")
 
 
+@pytest.fixture(params=["cloudpickle", "dill"])
+def pickler(request: pytest.FixtureRequest) -> Any:
+    return pytest.importorskip(request.param)
+
+
 @pytest.fixture
 def main(monkeypatch: pytest.MonkeyPatch) -> Dict[str, Any]:
     """What a script defines in ``__main__``."""
@@ -81,7 +121,7 @@ def main(monkeypatch: pytest.MonkeyPatch) -> Dict[str, Any]:
 def closure(**options: Any) -> Any:
     one = 1
 
-    @alru_cache(**options)  # type: ignore[untyped-decorator]
+    @alru_cache(**options)
     async def inner(x: int) -> int:
         """Add one."""
         return x + one
@@ -99,12 +139,12 @@ def closure(**options: Any) -> Any:
         {"ttl": lambda _: 50, "refresh": 5},
     ],
 )
-async def test_a_closure(cloudpickle: Any, options: Any, used: bool) -> None:
+async def test_a_closure(pickler: Any, options: Any, used: bool) -> None:
     function = closure(**options)
     function.version = 7
     if used:
         await function(1)
-    arrived = cloudpickle.loads(cloudpickle.dumps(function))
+    arrived = pickler.loads(pickler.dumps(function))
     assert arrived is not function
     assert arrived.cache_info() == (0, 0, options.get("maxsize", 128), 0)
     assert arrived.cache_parameters() == function.cache_parameters()
@@ -148,8 +188,8 @@ def test_what_a_script_defines(cloudpickle: Any, main: Dict[str, Any], used: boo
     assert asyncio.run(send(main["Client"]).of_class(3)) == ("Client", 3)
 
 
-def test_a_recursive_function(cloudpickle: Any, main: Dict[str, Any]) -> None:
-    arrived = cloudpickle.loads(cloudpickle.dumps(main["factorial"]))
+def test_a_recursive_function(pickler: Any, main: Dict[str, Any]) -> None:
+    arrived = pickler.loads(pickler.dumps(main["factorial"]))
     assert asyncio.run(arrived(5)) == 120
     assert arrived.cache_info().currsize == 6
     assert main["factorial"].cache_info().currsize == 0
@@ -164,12 +204,12 @@ def test_pickle_stays_by_reference(main: Dict[str, Any], protocol: int) -> None:
     assert both[1] is main["factorial"]
 
 
-def test_to_another_process(cloudpickle: Any, main: Dict[str, Any]) -> None:
+def test_to_another_process(pickler: Any, main: Dict[str, Any]) -> None:
     sent: List[Any] = [main["double"], main["factorial"], main["Client"](), closure()]
     done = run_program(
         f"""
         import asyncio, pickle
-        double, factorial, client, inner = pickle.loads({cloudpickle.dumps(sent)!r})
+        double, factorial, client, inner = pickle.loads({pickler.dumps(sent)!r})
         async def use():
             print(await double(2), await factorial(3), await client.own(4), await inner(5))
         asyncio.run(use())
@@ -188,18 +228,18 @@ def test_to_another_process(cloudpickle: Any, main: Dict[str, Any]) -> None:
     )
 
 
-@pytest.mark.parametrize("how", ["pickle", "deepcopy", "cloudpickle"])
+@pytest.mark.parametrize("how", ["pickle", "deepcopy", "cloudpickle", "dill"])
 @pytest.mark.parametrize("used", [False, True])
 async def test_an_instance_that_keeps_a_bound_method(how: str, used: bool) -> None:
-    pickler: Any = None if how == "deepcopy" else pytest.importorskip(how)
+    by: Any = None if how == "deepcopy" else pytest.importorskip(how)
     client = Client("a")
     if used:
         await client.kept(1)
         await client.get(1)
         await client.get_one()
     other: Any = copy.deepcopy(client)
-    if pickler is not None:
-        other = pickler.loads(pickler.dumps(client))
+    if by is not None:
+        other = by.loads(by.dumps(client))
     other.name = "b"
     assert other.kept is not client.kept
     assert other.kept.cache_info() == (0, 0, 8, 0)
@@ -217,3 +257,29 @@ async def test_the_kept_method_itself() -> None:
         assert get is not client.get
         assert get.__wrapped__.__self__.get is get
         assert await get(1) == ("a", 1)
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("kind", ["joblib", *multiprocessing.get_all_start_methods()])
+def test_a_script_with_processes(kind: str, used: bool, tmp_path: Path) -> None:
+    if kind == "joblib":
+        pytest.importorskip("joblib")
+    script = tmp_path / "script.py"
+    script.write_text(NOTHING_IS_SLOW + SCRIPT + JOBS)
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "always", str(script), kind, str(used)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (
+        [
+            "(6, 6, 1)",
+            "(6, 6, 1)",
+            "(3, 3, 1)",
+            "(3, 3, 1)",
+            "(('Client', 3), ('Client', 3), 1)",
+        ],
+        "",
+    )

@@ -7,7 +7,7 @@ import logging
 import pathlib
 import sys
 import weakref
-from typing import Any, List
+from typing import TYPE_CHECKING, Any, List
 
 import pytest
 
@@ -163,6 +163,73 @@ async def test_exception_never_retrieved(
     assert "coro=<fail_in_cleanup" in record.getMessage().replace(
         fail_in_cleanup.__qualname__, "fail_in_cleanup"
     )
+
+
+if TYPE_CHECKING:
+    _Task = asyncio.Task[Any]
+else:
+    _Task = asyncio.Task  # not subscriptable in 3.8
+
+
+class CountingTask(_Task):
+    """A task that counts its callbacks."""
+
+    callbacks = 0
+
+    def add_done_callback(self, *args: Any, **options: Any) -> None:
+        self.callbacks += 1
+        super().add_done_callback(*args, **options)
+
+
+class LikeWebLoop(asyncio.SelectorEventLoop):
+    """As the loop of Pyodide, it reports a failure if its own callback is the only one.
+
+    It does so whether the exception has been retrieved or not.
+    """
+
+    def create_task(self, coro: Any, **options: Any) -> Any:
+        task = CountingTask(coro, loop=self, **options)
+        task.add_done_callback(self.report)
+        return task
+
+    def report(self, task: Any) -> None:
+        if task.callbacks == 1 and not task.cancelled() and task.exception() is not None:
+            self.call_exception_handler({"exception": task.exception()})
+
+
+def test_a_loop_that_reports_what_nobody_awaits() -> None:
+    @alru_cache
+    async def fail(steps: int) -> None:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        raise ValueError(steps)
+
+    answers = iter([1])
+
+    @alru_cache(ttl=60, refresh=0)
+    async def fail_later() -> int:
+        for answer in answers:
+            return answer
+        raise ValueError
+
+    async def main() -> None:
+        for steps in 0, 1, 2:
+            with pytest.raises(ValueError, match=str(steps)):
+                await fail(steps)
+            callers = [fail(steps) for _ in range(3)]
+            received = await asyncio.gather(*callers, return_exceptions=True)
+            assert list(map(repr, received)) == [f"ValueError({steps})"] * 3
+        assert reported == []
+        assert [await fail_later(), await fail_later()] == [1, 1]
+        await turns()
+
+    reported: List[Any] = []
+    loop = LikeWebLoop()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    loop.run_until_complete(main())
+    loop.close()
+    (context,) = reported
+    assert "refresh failed" in context["message"]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="the call graph is new in 3.14")
