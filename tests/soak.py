@@ -23,7 +23,7 @@ import warnings
 from collections import Counter
 from typing import Any, Callable, Dict, List, Tuple
 
-from .helpers import PYPY, clock_loop
+from .helpers import LIMIT, PYPY, clock_loop
 from .interference import two_at_random
 from .traffic import MAXSIZE, Instance, Shared, Site, SoakLoop
 
@@ -154,7 +154,7 @@ def soak(
             if tracemalloc:
                 sizes.append(tracemalloc.get_traced_memory()[0])
             tell(f"{sum(count['calls'] for count in soak.shared.counts):,} calls")
-            if time.monotonic() > soak.until + 60:
+            if time.monotonic() > soak.until + LIMIT:
                 failures.append("it hangs")
                 break
         left = soak.finish()
@@ -166,7 +166,7 @@ def soak(
         figures["loops left"], figures["instances left"] = left
         if tracemalloc:
             figures["peak memory, MB"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1)
-        figures["double interferences"], problems = interfering.get(60)
+        figures["double interferences"], problems = interfering.get(LIMIT)
     return figures, failures + problems
 
 

@@ -2,13 +2,14 @@
 
 from typing import List
 
-from .helpers import PYPY
 from .soak import soak
 
 
 def test_a_short_soak() -> None:
+    """However many calls a machine makes meanwhile."""
     told: List[str] = []
     figures, failures = soak(2, told.append)
     assert failures == []
-    assert figures["calls"] > (100 if PYPY else 1000)  # it takes its time to get fast
     assert told
+    for name in "calls", "works", "refreshes", "loops made", "timers seen":
+        assert figures[name] > 0
