@@ -22,6 +22,7 @@ from .helpers import (
     Worker,
     begin,
     collect,
+    on_clock,
     timers,
     turns,
 )
@@ -387,3 +388,22 @@ async def test_a_refresh_that_says_zero_leaves_no_cycle(no_collector: None) -> N
     await turns()
     collect()
     assert reference() is None
+
+
+@on_clock
+async def test_freed_as_its_timer_is_about_to_fire(
+    clock: ClockLoop, no_collector: None
+) -> None:
+    class Box:
+        @alru_cache(per_instance=True, ttl=10)
+        async def get(self) -> None: ...
+
+    boxes = [Box()]
+    reference = weakref.ref(boxes[0])
+    await boxes[0].get()
+    clock.call_later(9, boxes.clear)
+    clock.now += 10  # both are due in the same turn
+    await turns()
+    collect()
+    assert reference() is None
+    assert timers(clock) == []

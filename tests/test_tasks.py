@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
+import functools
 import gc
+import inspect
 import sys
 import weakref
 from typing import Any, List
@@ -12,7 +14,9 @@ import pytest
 from async_lru import alru_cache
 
 from .helpers import (
+    PYPY,
     Decorate,
+    Done,
     Source,
     at_once,
     begin,
@@ -378,3 +382,67 @@ def test_uvloop() -> None:
     loop = uvloop.new_event_loop()
     loop.run_until_complete(main())
     loop.close()
+
+
+def deep(frames: int, step: Any) -> Any:
+    return deep(frames - 1, step) if frames else step()
+
+
+@pytest.mark.skipif(PYPY, reason="it counts no frames")
+@pytest.mark.parametrize("per_instance", [False, True])
+async def test_a_miss_that_runs_out_of_stack(
+    caplog: pytest.LogCaptureFixture, per_instance: bool
+) -> None:
+    """Wherever that happens, nothing is logged, nothing runs on, and the next call works."""
+
+    class Box:
+        @alru_cache(per_instance=per_instance)
+        async def get(self) -> str:
+            return "got"
+
+    used = len(inspect.stack(0))
+    ends = []
+    for room in range(1, 100):
+        box = Box()
+        call: Any = box.get()
+        ends.append("suspended")
+        try:
+            deep(sys.getrecursionlimit() - used - room, functools.partial(call.send, None))
+        except (RecursionError, StopIteration) as end:
+            ends[-1] = type(end).__name__
+        call.close()
+        del call
+        await turns()
+        assert box.get.cache_parameters()["tasks"] == 0
+        assert await box.get() == "got"
+    assert "RecursionError" in ends
+    assert ends[-1] != "RecursionError"
+    gc.collect()
+    assert caplog.messages == []
+
+
+async def test_a_factory_of_futures(cached: Decorate) -> None:
+    """A future is all that asyncio asks of a task factory."""
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **_: Any) -> Any:
+        future: Any = Done(loop=loop)
+        task = asyncio.Task(coroutine, loop=loop)
+        task.add_done_callback(lambda _: future.set_result(task.result()))
+        return future
+
+    function = cached(identity)
+    with tasks_made_by(factory):
+        assert await function(1) == 1
+        assert await function(1) == 1
+    assert function.cache_info()[:2] == (1, 1)
+
+
+async def test_a_ttl_function_that_ends_the_program_at_once(cached: Decorate) -> None:
+    def ttl(_: Any) -> Any:
+        raise SystemExit
+
+    function = cached(identity, ttl=ttl)
+    with tasks_made_by(run_at_once), pytest.raises(SystemExit):
+        await function(1)
+    assert not function.cache_contains(1)
+    assert function.cache_parameters()["tasks"] == 0
