@@ -12,7 +12,7 @@ from asyncio import AbstractEventLoop, Future, Task
 from contextvars import copy_context
 from time import monotonic
 from types import CoroutineType
-from typing import Any, Awaitable, Dict, Hashable, List, Optional, Sequence, Tuple, cast
+from typing import Any, Awaitable, Dict, Hashable, List, Optional, Sequence, Set, Tuple, cast
 from weakref import ref
 
 from ._cache import EMPTY, MISSING, Cache, Entry, run_in
@@ -97,8 +97,7 @@ class Call:
                 _require_stack()
                 self.task = self.loop.create_task(self.coroutine)
             if self.loops.function.options.asks:
-                get_context = getattr(self.task, "get_context", copy_context)  # from 3.12
-                self.context = get_context()
+                self.context = getattr(self.task, "get_context", copy_context)()  # from 3.12
             if not self.settle():
                 self.task.add_done_callback(self.finish)
                 if hasattr(self.task, "_log_destroy_pending"):
@@ -125,6 +124,8 @@ class Call:
         """Settle the call, when its task is done."""
         self.settle()
         self.leave()
+        # Break the reference cycle: the frame of a ttl function that failed refers to this one.
+        del self
 
     def settle(self) -> bool:
         """Take the outcome if the task is done; True if the call is settled."""
@@ -148,8 +149,8 @@ class Call:
             if isinstance(error, (KeyboardInterrupt, SystemExit)) and not task.exception():
                 raise error  # of a ttl function: it leaves the loop, as any callback's does
         finally:
-            # Break the reference cycle: exception, traceback, frame.
-            del error
+            # Break the reference cycle: exception, traceback, frame, call.
+            del error, task, self
         return True
 
     def store(self, value: Any) -> None:
@@ -162,7 +163,13 @@ class Call:
             cache.entries[entry.key] = value
             return
         if options.asks:
-            lifetime = self.context.run(options.lifetime, name, value)
+            try:
+                # In a copy: a caller that shares the context may be in it.
+                lifetime = self.context.copy().run(options.lifetime, name, value)
+            except BaseException:
+                # Break the reference cycle: exception, traceback, frame, call.
+                del self, entry, cache
+                raise
             # The ttl function may have cleared or invalidated.
             cache = self.cache()
         else:
@@ -257,7 +264,7 @@ class Call:
         """Cancel the call if its last caller has left, or report what nobody received."""
         if self.waiters:
             return
-        if self.settled:
+        if self.settle():
             self.report()
         else:
             self.cancel()
@@ -268,8 +275,8 @@ class Call:
                 cache.remove(self.entry)
 
     def cancel_refresh(self) -> None:
-        """Cancel a refresh that no caller has joined: its entry has been removed."""
-        if self.background:
+        """Cancel a refresh whose entry has been removed, unless a caller has joined it."""
+        if self.background and self.cache() is None:
             self.cancel()
 
     def cancel(self) -> None:
@@ -403,23 +410,24 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
 
 def _join(call: Call, cache: Cache, key: Hashable, caller: Optional[Call]) -> None:
     if caller is not None:
-        _refuse_cycle(call, caller)
+        cycle = _cycle(call, caller)
+        if cycle:
+            # Break the reference cycle: exception, traceback, frame, call.
+            del call, cache, caller
+            raise RuntimeError(cycle)
         caller.waits = (call,)
     cache.hit(key)
     call.background = False
 
 
-def _refuse_cycle(call: Call, caller: Call) -> None:
-    """Raise RuntimeError if the call waits for the caller that would wait for it."""
+def _cycle(call: Call, caller: Call) -> str:
+    """What to say if the call waits for the caller that would wait for it."""
     path = call.path_to(caller)
     if path is None:
-        return
+        return ""
     names = ", ".join(each.loops.function.name for each in path)
     via = f" (via {names})" if names else ""
-    message = f"{caller.loops.function.name} would wait for its own result{via}"
-    # The exception keeps this frame.
-    del call, caller, path
-    raise RuntimeError(message)
+    return f"{caller.loops.function.name} would wait for its own result{via}"
 
 
 def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:
@@ -450,8 +458,8 @@ async def close(every: List[Loops], wait: bool) -> None:
         loops.close(loop)
     calls: List[Call] = [call for loops in every for call in loops.calls_in(loop)]
     if caller is not None:
-        calls = [call for call in calls if call.path_to(caller) is None]
-        caller.waits = calls
+        waiting = _waiting_for(caller)
+        caller.waits = calls = [call for call in calls if call not in waiting]
     try:
         if any(call.task is None for call in calls):
             # Their tasks are being made further down on the stack.
@@ -466,6 +474,21 @@ async def close(every: List[Loops], wait: bool) -> None:
     finally:
         if caller is not None:
             caller.waits = ()
+
+
+def _waiting_for(call: Call) -> Set[Call]:
+    """The calls that wait for this one, directly or through others, and itself."""
+    waiting: Dict[Call, List[Call]] = {}
+    for reference in [_CALLS.get(number) for number in list(_CALLS)]:
+        each = None if reference is None else reference()
+        for waited in () if each is None else each.waits:
+            waiting.setdefault(waited, []).append(cast("Call", each))
+    found, following = {call}, [call]
+    while following:
+        new = [each for each in waiting.get(following.pop(), []) if each not in found]
+        found.update(new)
+        following += new
+    return found
 
 
 def _starts_eagerly(loop: AbstractEventLoop) -> bool:

@@ -245,10 +245,14 @@ class Loops:
         self.retire_changed()
         for cache in dropped:
             loop = None if cache is None else cache.loop()
-            if loop is not None:
-                # Results are released in their loop's thread, or at once if it does not run.
-                kept = cache if loop.is_running() else None
-                run_in(loop, partial(_cancel_refreshes, self.calls_in(loop), kept))
+            if loop is None:
+                continue
+            calls = self.calls_in(loop)
+            # Results are released in their loop's thread, or at once if it does not run.
+            kept = cache if loop.is_running() else None
+            if kept is None:
+                _release(calls)
+            run_in(loop, partial(_cancel_refreshes, calls, kept))
 
     def retire_changed(self) -> None:
         """Take each cache out of service that has been cleared or has records.
@@ -276,8 +280,16 @@ class Loops:
         return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"
 
 
+def _release(calls: List[Any]) -> None:
+    """Release the old results of refreshes whose entries have been removed."""
+    for call in calls:
+        if call.cache() is None:
+            call.entry.value = None
+
+
 def _cancel_refreshes(calls: List[Any], cache: Optional[Cache]) -> None:
     """Cancel the refreshes of a cache that has been cleared, and its timer."""
+    _release(calls)
     for call in calls:
         call.cancel_refresh()
     if cache is not None:

@@ -246,3 +246,22 @@ async def test_timeout_and_task_group(source: Source, cached: Decorate) -> None:
             group.create_task(fail())
     assert callers[0].cancelled()
     assert source.works[1].cancelled()
+
+
+async def test_the_last_caller_is_cancelled_as_the_work_ends(cached: Decorate) -> None:
+    """The work has ended: its result is kept."""
+    ended = asyncio.get_running_loop().create_future()
+    calls = []
+
+    async def work() -> None:
+        calls.append(1)
+        await ended
+
+    function = cached(work)
+    [caller] = await begin(function())
+    ended.set_result(None)
+    caller.cancel()
+    await asyncio.wait([caller])
+    assert caller.cancelled()
+    await function()
+    assert calls == [1]

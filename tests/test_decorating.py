@@ -438,6 +438,17 @@ async def test_a_bound_method_is_not_bound_anew() -> None:
     assert await chain.partial() == (stall, (chain, "Monday"))
 
 
+async def test_a_copy_of_a_bound_partialmethod() -> None:
+    class Stall:
+        async def plain(self, *args: Any) -> Any:
+            return self, args
+
+        hours = alru_cache(functools.partialmethod(plain, "Monday"))
+
+    stall: Any = Stall()
+    assert await copy.copy(stall.hours)(9) == (stall, ("Monday", 9))
+
+
 class Countable(type):
     """Makes classes that are falsy, as an empty registry is."""
 

@@ -344,3 +344,73 @@ async def test_a_call_abandoned_before_its_first_step_leaves_no_cycle(
     await turns()
     collect()
     assert reference() is None
+
+
+@pytest.mark.parametrize("kind", ["cycle", "ttl function", "before the first suspension"])
+async def test_a_failure_needs_no_collector(kind: str, no_collector: None) -> None:
+    def fail(_: Any) -> Any:
+        raise ValueError
+
+    async def cycle(thing: Thing) -> Any:
+        return await function(thing)
+
+    async def suspend(thing: Thing) -> None:
+        await asyncio.sleep(0)
+
+    async def fail_at_once(thing: Thing) -> None:
+        raise ValueError
+
+    functions: Any = {
+        "cycle": alru_cache(cycle),
+        "ttl function": alru_cache(ttl=fail)(suspend),
+        "before the first suspension": alru_cache(ttl=lambda _: 1)(fail_at_once),
+    }
+    function = functions[kind]
+    thing = Thing()
+    reference = weakref.ref(thing)
+    outcome = asyncio.ensure_future(function(thing))
+    del thing
+    await asyncio.wait([outcome])
+    assert isinstance(outcome.exception(), (ValueError, RuntimeError))
+    del outcome
+    await turns()
+    collect()
+    assert reference() is None
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_clear_releases_what_a_refresh_was_to_replace(runs: bool) -> None:
+    results: List[Any] = []
+
+    async def fetch() -> Thing:
+        if results:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()  # it takes its time to be cancelled
+        return Thing()
+
+    function: Any = alru_cache(ttl=LIMIT, refresh=0)(fetch)
+
+    async def refresh() -> None:
+        results.append(weakref.ref(await function()))
+        await function()
+        await turns()
+
+    async def clear() -> None:
+        function.cache_clear()
+        await turns()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(refresh())
+    if runs:
+        loop.run_until_complete(clear())
+    else:
+        function.cache_clear()
+    collect()
+    assert results[0]() is None
+    loop.run_until_complete(turns())
+    assert function.cache_parameters()["tasks"] == 1
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(turns())
+    loop.close()
