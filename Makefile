@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 TOOLS = .venv/tools
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test pytest soak mutants bench lint docs all tools
+.PHONY: help demo test pytest soak mutants bench growth lint docs all tools
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +33,9 @@ mutants: $(VENV)/mutants.installed  ## change the library, see if a test notices
 
 bench: $(VENV)/bench.installed  ## compare the speed with that of other caches; WRITE=1 puts it in docs/benchmarks.rst
 	$(BIN)/python -m benchmarks.compare $(if $(WRITE),--write)
+
+growth: $(VENV)/test.installed  ## see how cost grows with what is cached, waits, or is dropped
+	$(BIN)/python -m benchmarks.growth
 
 lint: $(TOOLS)/tox.installed  ## check style and types
 	$(TOOLS)/bin/tox -e lint

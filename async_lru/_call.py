@@ -124,7 +124,7 @@ class Call:
         """Settle the call, when its task is done."""
         self.settle()
         self.leave()
-        # Break the reference cycle: the frame of a ttl function that failed refers to this one.
+        # Break the reference cycle: a ttl function that failed, its frame, this frame, call.
         del self
 
     def settle(self) -> bool:

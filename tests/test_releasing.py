@@ -352,7 +352,7 @@ async def test_a_failure_needs_no_collector(kind: str, no_collector: None) -> No
         raise ValueError
 
     async def cycle(thing: Thing) -> Any:
-        return await function(thing)
+        return await failing(thing)
 
     async def suspend(thing: Thing) -> None:
         await asyncio.sleep(0)
@@ -365,10 +365,10 @@ async def test_a_failure_needs_no_collector(kind: str, no_collector: None) -> No
         "ttl function": alru_cache(ttl=fail)(suspend),
         "before the first suspension": alru_cache(ttl=lambda _: 1)(fail_at_once),
     }
-    function = functions[kind]
+    failing: Any = functions[kind]
     thing = Thing()
     reference = weakref.ref(thing)
-    outcome = asyncio.ensure_future(function(thing))
+    outcome = asyncio.ensure_future(failing(thing))
     del thing
     await asyncio.wait([outcome])
     assert isinstance(outcome.exception(), (ValueError, RuntimeError))
