@@ -11,7 +11,17 @@ import pytest
 
 from async_lru import _LRUCacheWrapper, alru_cache
 
-from .helpers import PYPY, ClockLoop, Decorate, Source, Worker, clock_loop, timers, turns
+from .helpers import (
+    LIMIT,
+    PYPY,
+    ClockLoop,
+    Decorate,
+    Source,
+    Worker,
+    clock_loop,
+    timers,
+    turns,
+)
 
 
 @pytest.fixture
@@ -44,7 +54,7 @@ def clock() -> Iterator[ClockLoop]:
 
 @pytest.fixture
 def logged(clock: ClockLoop) -> Iterator[List[Dict[str, Any]]]:
-    """What that loop has to complain of; a test takes out what it expects."""
+    """What that loop has logged; a test takes out what it expects."""
     logged: List[Dict[str, Any]] = []
     clock.set_exception_handler(lambda _, context: logged.append(context))
     yield logged
@@ -55,7 +65,7 @@ def logged(clock: ClockLoop) -> Iterator[List[Dict[str, Any]]]:
 def timed(
     clock: ClockLoop, source: Source, logged: List[Dict[str, Any]]
 ) -> Iterator[Decorate]:
-    """As ``cached``, on the clock's loop, on which nothing is to be left."""
+    """As ``cached``, on the clock's loop, where no task or timer may be left."""
     made: List["_LRUCacheWrapper[Any]"] = []
 
     def decorate(function: Any = source.fetch, **options: Any) -> Any:
@@ -101,7 +111,7 @@ def eager() -> Any:
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """What reference counts alone do not release stays."""
+    """Disable the collector: only reference counts free objects."""
     gc.collect()
     gc.disable()
     yield
@@ -110,9 +120,9 @@ def no_collector() -> Iterator[None]:
 
 @pytest.fixture
 def switching() -> Iterator[None]:
-    """Threads take turns as often as they can."""
+    """Have threads switch as often as possible."""
     before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5 if PYPY else 1e-6)  # there more often is too often
+    sys.setswitchinterval(1e-5 if PYPY else 1e-6)  # more often, PyPy makes no progress
     yield
     sys.setswitchinterval(before)
 
@@ -122,7 +132,7 @@ def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
-        thread.join(5)  # asyncio's own may take a moment, where they watch a process
+        thread.join(LIMIT)  # asyncio's own, which watch a process, may take a moment
     assert set(threading.enumerate()) <= before
 
 

@@ -3,7 +3,7 @@
 Clients call by Zipf-distributed keys, give up early now and then, meet failures, invalidate,
 and drop instances; results expire and are refreshed. One event loop lasts; those of other
 threads are closed, with their caches or without, or abandoned. A thread without a loop
-meddles. In a process of its own, two things at random come amid the steps of a call.
+invalidates, clears and looks. Another process plays scenarios of ``interference``.
 
 All along results are right and fresh, memory stays flat, there are no more timers than caches,
 and the counters add up; what asyncio logs is asked for by the contract. In the end nothing is
@@ -30,12 +30,12 @@ from .traffic import MAXSIZE, Instance, Shared, Site, SoakLoop
 tracemalloc: Any = None if PYPY else importlib.import_module("tracemalloc")
 
 THREADS = 2
-# How the loop of a thread ends: with its caches, amid its calls, or dropped by its owner.
+# How a thread ends its loop: it closes the caches, or the loop during calls, or drops it.
 ENDS = "cache_close", "closed", "abandoned"
 
 
 class Soak:
-    """The threads, and what is left when they have ended."""
+    """The threads of a run, and a look at what they leave."""
 
     def __init__(self, seconds: float, seed: int) -> None:
         self.until = time.monotonic() + seconds
@@ -71,7 +71,7 @@ class Soak:
             site.run(chance.uniform(0.05, 0.5), end)
 
     def meddle(self, count: "Counter[str]", chance: random.Random) -> None:
-        """Whatever can be done from anywhere."""
+        """Do in a thread without a loop what can be done from anywhere."""
         shared = self.shared
         while not self.over():
             cached = chance.choice([*shared.functions, *shared.instances])
@@ -87,7 +87,7 @@ class Soak:
             time.sleep(0.001)
 
     def finish(self) -> Tuple[int, int]:
-        """Look at what is left, once a new loop has taken the place of the others."""
+        """Look at what is left, after a call in a new loop."""
         shared = self.shared
         site = Site(shared, shared.counts[0], self.chance, lasting=False)
         site.functions = shared.functions
@@ -100,8 +100,8 @@ class Soak:
         loops = sum(isinstance(thing, SoakLoop) for thing in things)
         instances = sum(isinstance(thing, Instance) for thing in things)
         tasks = shared.tasks()
-        # A function may keep the loop used last. A dict of PyPy may keep what has been taken
-        # out of it, until it is used again.
+        # A function may keep the loop used last. A dict of PyPy may keep an item that was
+        # removed, until it is used again.
         if tasks or (not PYPY and (loops > 1 or instances)):
             shared.failures.append(
                 f"left: {loops} loops, {instances} instances, {tasks} calls"
@@ -114,7 +114,7 @@ class Soak:
 
 
 def interfere(seconds: float, seed: int) -> Tuple[int, List[str]]:
-    """Two actions at once, again and again; how often, and what went wrong."""
+    """Play scenarios with two actions; return how many, and the problems."""
     until = time.monotonic() + seconds
     chance = random.Random(seed)
     problems: List[str] = []
@@ -129,7 +129,7 @@ def interfere(seconds: float, seed: int) -> Tuple[int, List[str]]:
 def soak(
     seconds: float, tell: Callable[[str], object], seed: int = 0
 ) -> Tuple[Dict[str, Any], List[str]]:
-    """Run for so long, saying how it goes; return the figures, and the failures."""
+    """Run for that many seconds; return the figures and the failures."""
     with contextlib.ExitStack() as stack:
         spawn = multiprocessing.get_context("spawn")
         process = stack.enter_context(spawn.Pool(1))  # PyPy has a broken executor
@@ -159,7 +159,7 @@ def soak(
                 break
         left = soak.finish()
         part = len(sizes) // 4
-        # At each moment other calls are in flight: what is always there tells, in a long run.
+        # The least of several looks, because at each other calls are in flight.
         if part >= 10 and min(sizes[-part:]) > 1.25 * min(sizes[part : 2 * part]):
             failures.append(f"memory grows: {sizes}")
         figures: Dict[str, Any] = dict(sorted(sum(soak.shared.counts, Counter()).items()))

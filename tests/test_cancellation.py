@@ -12,7 +12,7 @@ STARTED_EAGERLY = sys.version_info >= (3, 12)
 
 
 def others(*mine: Any) -> List[Any]:
-    """The tasks of the works: all but the test's own."""
+    """The tasks of the runs: all but the test's own."""
     return list(asyncio.all_tasks() - {asyncio.current_task(), *mine})
 
 
@@ -31,7 +31,9 @@ async def test_a_cancelled_caller_leaves_the_others_alone(
     assert function.cache_contains(1)
 
 
-async def test_the_last_caller_takes_the_work_along(source: Source, cached: Decorate) -> None:
+async def test_the_work_is_cancelled_with_its_last_caller(
+    source: Source, cached: Decorate
+) -> None:
     function = cached()
     callers = await begin(*[function(1) for _ in range(2)])
     for caller in callers:
@@ -77,7 +79,7 @@ async def test_a_call_during_the_cleanup_of_cancelled_work_starts_afresh(
     assert await second == "fresh"
     assert await function(1) == "fresh"
     if PYPY:
-        del cleanup  # its exception keeps its frames, and asyncio's have the task
+        del cleanup  # its exception keeps asyncio's frames, which refer to the task
     collect()
     assert [str(entry["exception"]) for entry in logged] == ["cleanup"] * (ending == "failure")
 
@@ -112,7 +114,7 @@ async def test_work_cancelled_by_someone_else(source: Source, cached: Decorate) 
 async def test_work_cancelled_before_its_first_step(source: Source, cached: Decorate) -> None:
     function = cached(ttl=10)
     caller = asyncio.ensure_future(function(1))
-    await asyncio.sleep(0)  # the caller has run, and its work is yet to
+    await asyncio.sleep(0)  # the caller has run, and the work may have yet to
     (task,) = others(caller)
     task.cancel()
     late = function(1)
@@ -179,7 +181,7 @@ async def test_a_closed_caller_leaves_as_a_cancelled_one(
 
 
 @pytest.mark.parametrize("how", ["closed", "collected"])
-async def test_one_that_is_let_go_leaves_the_others_alone(
+async def test_a_closed_or_collected_caller_leaves_the_others_alone(
     source: Source, cached: Decorate, how: str
 ) -> None:
     function = cached()
@@ -199,7 +201,7 @@ async def test_one_that_is_let_go_leaves_the_others_alone(
 
 
 @pytest.mark.skipif(PYPY, reason="it does not close the coroutines that it collects")
-async def test_the_last_one_that_is_collected_takes_the_work_along(
+async def test_the_work_is_cancelled_when_its_last_caller_is_collected(
     source: Source, cached: Decorate
 ) -> None:
     function = cached()

@@ -153,7 +153,7 @@ async def test_a_cancelled_close_leaves_nothing_behind(
         await turns()
         assert closing.cancelled()
         del closing
-    assert futures() <= before  # what other tests have left may go meanwhile
+    assert futures() <= before  # objects of other tests may be freed meanwhile
     source.works[0].set_result("x")
     assert await caller == "x"
 

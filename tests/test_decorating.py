@@ -334,7 +334,7 @@ def test_a_bound_method_can_be_weakly_referenced() -> None:
 
 
 def names_of_ours() -> List[str]:
-    """All that a decorated function has beside ``cache_*`` and what any object has."""
+    """The attributes of a decorated function, without ``cache_*`` and double underscores."""
     names = {*dir(alru_cache(two)), "_cache", "_loops", "_typed", "_key", "_function", "name"}
     return sorted(name for name in names if "__" not in name and not name.startswith("cache_"))
 
@@ -450,7 +450,7 @@ async def test_a_copy_of_a_bound_partialmethod() -> None:
 
 
 class Countable(type):
-    """Makes classes that are falsy, as an empty registry is."""
+    """A metaclass of classes that are falsy, such as an empty registry."""
 
     def __len__(cls) -> int:
         return 0
@@ -481,7 +481,7 @@ async def test_call_is_a_coroutine() -> None:
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio has no such mark any more")
 async def test_a_function_that_is_marked_as_a_coroutine_function() -> None:
-    """As other decorators did it before ``inspect`` had a mark."""
+    """Other decorators did that before ``inspect`` had a mark."""
 
     async def function(x: int) -> int:
         return x

@@ -58,7 +58,7 @@ def test_loop_closed_with_works_in_flight(unstarted: bool) -> None:
 
 
 def test_loop_closed_on_callers() -> None:
-    """The garbage collector takes the work before those that came to it later."""
+    """The collector may free the call's task before the tasks of its callers."""
     program = """
         import gc
         loop = asyncio.new_event_loop()
@@ -68,12 +68,12 @@ def test_loop_closed_on_callers() -> None:
             loop.run_until_complete(asyncio.sleep(0))
         loop.close()
         del loop, callers, slow
-        for _ in range(20):  # PyPy finalizes what is in a cycle one by one
+        for _ in range(20):  # PyPy finalizes the objects of a cycle one by one
             gc.collect()
     """
     result = run(program)
     assert result.returncode == 0
-    # That of asyncio, about the callers, which are the program's own.
+    # The message is asyncio's, about the callers, which are the program's own tasks.
     assert result.stderr.count("Task was destroyed but it is pending") == 3
     assert "Event loop is closed" not in result.stderr
 
@@ -134,7 +134,7 @@ def test_run_cut_short(error: str, place: str) -> None:
     """
     result = run(program)
     assert (result.returncode, result.stdout) == (0, "as expected\n")
-    # Of its own main task asyncio may have something to say.
+    # asyncio may complain of its own main task.
     assert not re.search(r"coro=<(fail|slow)\(\)", result.stderr)
     assert "destroyed" not in result.stderr
     assert "never awaited" not in result.stderr
@@ -163,8 +163,8 @@ def test_what_leaves_the_loop_is_not_logged_as_well(error: Any, caplog: Any) -> 
     assert function.cache_parameters()["tasks"] == 0
 
 
-def test_a_function_that_goes_with_its_loop() -> None:
-    """Made, used and let go in one place; nothing is said of the work that was in flight."""
+def test_a_function_that_is_freed_with_its_loop() -> None:
+    """Nothing is logged about the call that was in flight."""
 
     def use() -> None:
         async def forever() -> None:
@@ -186,7 +186,7 @@ def test_a_function_that_goes_with_its_loop() -> None:
 
 
 def test_a_caller_that_outlives_its_loop() -> None:
-    """Nobody has closed the loop; it goes, and the call with it."""
+    """The call is freed together with its loop, which was closed too early."""
 
     async def forever() -> None:
         await asyncio.Event().wait()
@@ -243,7 +243,7 @@ def test_a_call_that_outlives_its_loop_is_run_no_more() -> None:
 
 
 def test_interpreter_exit_with_an_instance_that_a_thread_has_used() -> None:
-    """Where there is no global lock it is freed late: names of modules are gone by then."""
+    """A free-threaded build frees it late, when the modules have no globals any more."""
     done = run_program(
         """
         import asyncio, threading

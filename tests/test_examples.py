@@ -17,18 +17,14 @@ import pytest
 
 from async_lru import _decorator, _wrapper, alru_cache
 
+from .helpers import LIMIT, run_python
+
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
-
-
-def run(*command: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, timeout=30, check=False
-    )
 
 
 @pytest.mark.parametrize("name", ["get_pep", "crawler", "access_token", "client"])
 def test_script(name: str) -> None:
-    result = run(str(EXAMPLES / f"{name}.py"))
+    result = run_python(str(EXAMPLES / f"{name}.py"))
     assert (result.returncode, result.stderr) == (0, "")
     if name == "get_pep":
         assert "CacheInfo(hits=3, misses=8, maxsize=32, currsize=8)\n" in result.stdout
@@ -43,7 +39,7 @@ def test_docstrings(module: ModuleType) -> None:
 
 
 def test_suite_with_caches() -> None:
-    result = run(
+    result = run_python(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / "test_with_caches.py")
     )
     assert result.returncode == 0
@@ -65,11 +61,11 @@ def test_behind_redis(tmp_path: pathlib.Path) -> None:
             assert server.stdout is not None
             assert any("ready to accept connections" in line for line in server.stdout)
             command = str(EXAMPLES / "behind_redis.py"), f"unix://{tmp_path}/redis.sock"
-            assert run(*command).stdout.splitlines() == [
+            assert run_python(*command).stdout.splitlines() == [
                 "100 callers: {'Ada'}, 1 queries",
                 "renamed: Ada Lovelace, 2 queries",
             ]
-            assert run(*command).stdout == "100 callers: {'Ada Lovelace'}, 0 queries\n"
+            assert run_python(*command).stdout == "100 callers: {'Ada Lovelace'}, 0 queries\n"
         finally:
             server.terminate()
 
@@ -83,7 +79,7 @@ async def test_service_under_load() -> None:
     assert process.stderr is not None
     log: List[str] = []
     while not (found := re.search(r"running on (http://\S+)", "".join(log))):
-        log.append((await asyncio.wait_for(process.stderr.readline(), 20)).decode())
+        log.append((await asyncio.wait_for(process.stderr.readline(), LIMIT)).decode())
 
     async with aiohttp.ClientSession(found.group(1)) as session:
 
@@ -100,9 +96,10 @@ async def test_service_under_load() -> None:
             assert json.loads(await response.text()) == {"was_cached": True}
 
         last = asyncio.ensure_future(get("/products/50"))
-        await asyncio.sleep(0.05)  # it is under way
+        while (await get("/statistics"))["misses"] < 12:
+            pass  # the request is yet to arrive
         process.terminate()
         assert await last == {"number": 50, "name": "Product 50"}
-    await asyncio.wait_for(process.wait(), 20)
+    await asyncio.wait_for(process.wait(), LIMIT)
     log.append((await process.stderr.read()).decode())
     assert "Traceback" not in "".join(log)

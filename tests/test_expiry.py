@@ -64,7 +64,7 @@ async def test_ttl_counts_from_the_end_of_the_work(
 async def test_never_served_though_the_timer_is_late(
     clock: ClockLoop, timed: Decorate
 ) -> None:
-    """Be the loop blocked, or kept from its timers by a tight loop of hits."""
+    """The loop may be blocked, or a tight loop of hits may keep it from its timers."""
     function = timed(Counter().call, ttl=5)
     assert [await function(), await function()] == [1, 1]
     clock.now += 5
@@ -196,8 +196,8 @@ async def test_many_that_expire_at_once_do_not_block_the_loop(
     steps = [before - after for before, after in zip(left, left[1:])]
     assert timers(clock) == []
     assert len(steps) > 10
-    assert max(steps) < 100  # by the clock, three milliseconds are over long before
-    assert min(steps[:-1]) >= 64  # on a slow machine there is progress as well
+    assert max(steps) < 100  # by the clock, the three milliseconds of a slice are over by then
+    assert min(steps[:-1]) >= 64  # slow machines make progress as well
 
 
 @on_clock
@@ -314,7 +314,7 @@ async def test_no_timer_for_an_entry_that_was_invalidated_behind_another(
 
 @pytest.mark.parametrize("invalidated", [0, 50, 90])
 def test_each_entry_expires_at_its_own_time(invalidated: int) -> None:
-    """However many are invalidated before, and in whatever order they expire."""
+    """However many entries are invalidated before, and in whatever order the others expire."""
     chance = random.Random(invalidated)
     jitters = [chance.random() for _ in range(100)]
     drawn = iter(jitters)
@@ -383,7 +383,7 @@ async def test_what_is_invalidated_does_not_pile_up_though_much_has_expired(
 
 
 def test_uvloop() -> None:
-    """Its clock stands still while a callback runs; the library's does not."""
+    """Its clock stands still during a callback; the library's clock does not."""
     uvloop = pytest.importorskip("uvloop")
     ttl = 1.0
     function = alru_cache(ttl=ttl)(Counter().call)
@@ -397,7 +397,7 @@ def test_uvloop() -> None:
         assert not function.cache_contains()
         second = await function()
         assert second == first + 1
-        while function.cache_info().currsize:  # it expires by itself as well
+        while function.cache_info().currsize:  # the entry expires by itself as well
             await turns()
         await function.cache_close()
 

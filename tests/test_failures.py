@@ -141,7 +141,7 @@ async def test_an_exception_nobody_received_is_logged(
 
 
 class SameError(Exception):
-    """One that is equal to everything."""
+    """An exception that is equal to everything."""
 
     __hash__ = Exception.__hash__
 

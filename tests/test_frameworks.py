@@ -37,7 +37,7 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def cleared() -> Iterator[None]:
-    """As suites do between tests."""
+    """Clear the caches between tests, as users' suites do."""
     yield
     for function in settings, Service.load, Service.answer:
         function.cache_clear()
@@ -101,7 +101,7 @@ async def test_specification_of_a_mock(make: Any) -> None:
 
 
 async def test_what_it_wraps_is_patched() -> None:
-    """To see the calls that get through."""
+    """The mock counts the calls that get through."""
     with mock.patch.object(Service, "load", wraps=Service.load) as load:
         await Service.load(Service(), 1)
     assert load.await_count == 1
@@ -202,7 +202,7 @@ def test_fastapi(name: str, how: str) -> None:
 
 
 class Flaky:
-    """Fails at first."""
+    """Fails twice, and then returns."""
 
     def __init__(self) -> None:
         self.calls = 0

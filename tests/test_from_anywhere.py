@@ -253,7 +253,7 @@ def test_another_running_loop_is_touched_only_as_it_may_be(how: str) -> None:
 
 
 class Equal:
-    """Equal to each other of its kind."""
+    """An object that is equal to all others of its class."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Equal)

@@ -28,7 +28,7 @@ async def test_callers_share_the_work_in_flight(
 
 
 @pytest.mark.parametrize("ttl", [None, 10])
-async def test_least_recently_used_goes(cached: Decorate, ttl: Any) -> None:
+async def test_the_least_recently_used_is_evicted(cached: Decorate, ttl: Any) -> None:
     function = cached(identity, maxsize=2, ttl=ttl)
     for x in 1, 2, 1, 3:
         await function(x)

@@ -83,7 +83,7 @@ async def test_freed_though_a_call_was_cancelled_before_its_first_step(
 
     client = Slow()
     call = client.slow(1)
-    call.send(None)  # as a task's step would, and the call has a task of its own now
+    call.send(None)  # as a task's step would; the run has its own task now
     with pytest.raises(asyncio.CancelledError):
         call.throw(asyncio.CancelledError())
     await turns(3)
@@ -111,7 +111,7 @@ async def test_freed_though_cleared_invalidated_and_looked_at(no_collector: None
 
 
 async def refresh(client: Any, clock: ClockLoop) -> None:
-    """Have its result refreshed that is due after ten seconds."""
+    """Have a result refreshed that is due after ten seconds."""
     await client.refreshed(1)
     clock.now += 10
     await client.refreshed(1)
@@ -215,7 +215,7 @@ async def test_a_result_that_refers_to_its_instance_is_freed_by_the_collector() 
     assert await instance.itself() is instance
     gone = weakref.ref(instance)
     del instance
-    await turns()  # asyncio has the future in its hands that woke this task
+    await turns()  # asyncio holds the future that woke this task
     for _ in range(3):
         gc.collect()
     assert gone() is None
@@ -246,7 +246,7 @@ async def test_a_bound_method_keeps_it() -> None:
 
 
 @pytest.mark.skipif(PYPY, reason="there are no reference counts")
-async def test_its_results_go_even_if_a_copy_lives(no_collector: None) -> None:
+async def test_its_results_are_freed_even_if_a_copy_lives(no_collector: None) -> None:
     client = Client()
     result = Client("result")
     client.name = result
@@ -263,7 +263,7 @@ async def test_its_results_go_even_if_a_copy_lives(no_collector: None) -> None:
 
 
 async def test_ten_thousand_leave_nothing_behind() -> None:
-    """Nor is one answered for another when an id comes again."""
+    """And no instance gets the result of an earlier one that had the same id."""
 
     class Many:
         def __init__(self, number: int) -> None:
@@ -283,7 +283,7 @@ async def test_ten_thousand_leave_nothing_behind() -> None:
         await turns()
         if PYPY:
             collect()
-            await turns()  # their timers go
+            await turns()  # their timers are cancelled
         gc.collect()
         collect()
         return len(gc.get_objects()) if not PYPY else 0
@@ -296,8 +296,8 @@ async def test_ten_thousand_leave_nothing_behind() -> None:
     assert timers(asyncio.get_running_loop()) == []
 
 
-def test_dies_in_another_thread(worker: Worker) -> None:
-    """Nothing of the loop is touched but through call_soon_threadsafe."""
+def test_freed_in_another_thread(worker: Worker) -> None:
+    """The loop is touched only through call_soon_threadsafe()."""
     held = [Client("held")]
     gone = weakref.ref(held[0])
 
@@ -382,7 +382,7 @@ async def test_a_refresh_that_says_zero_leaves_no_cycle(no_collector: None) -> N
     client = Client()
     reference = weakref.ref(await client.get("stays"))
     await client.get("goes")
-    await client.get("goes")  # which begins a refresh
+    await client.get("goes")  # which starts a refresh
     await turns()
     del client
     await turns()

@@ -75,6 +75,6 @@ def test_a_first_call_beside_one_that_stands_at_each_line(
 
 
 def test_two_actions_at_random(loop: ClockLoop) -> None:
-    """A few of very many: the soak goes on with them."""
+    """A few of very many. The soak plays more of them."""
     chance = random.Random(0)
     expect_none(problem for _ in range(500) for problem in two_at_random(loop, chance))

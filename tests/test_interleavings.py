@@ -17,7 +17,7 @@ BATCH = 500
 
 
 class Result:
-    """Of a key; weakly referenced to see it go."""
+    """The result for a key. Weak references tell when it is freed."""
 
     def __init__(self, key: int) -> None:
         self.key = key
@@ -29,7 +29,7 @@ async def play(  # noqa: C901, PLR0915  # a game has many moves
     chance = random.Random(seed)
     maxsize = chance.choice([0, 1, 2, 3, None])
     works: List["asyncio.Future[None]"] = []
-    keys: List[int] = []  # of the works
+    keys: List[int] = []  # of the runs
     callers: List["asyncio.Future[None]"] = []
     tasks = set()
 
@@ -42,7 +42,7 @@ async def play(  # noqa: C901, PLR0915  # a game has many moves
         try:
             await work
         except asyncio.CancelledError:
-            for _ in range(chance.randrange(3)):  # it takes its time to clean up
+            for _ in range(chance.randrange(3)):  # cleaning up takes a while
                 await asyncio.sleep(0)
             if chance.random() < 0.2:
                 raise ValueError(key) from None
@@ -112,7 +112,7 @@ async def play(  # noqa: C901, PLR0915  # a game has many moves
 @pytest.mark.parametrize("batch", range(SEEDS // BATCH))
 def test_every_interleaving(batch: int) -> None:
     with clock_loop() as loop:
-        loop.set_exception_handler(lambda *_: None)  # failures that nobody waits for
+        loop.set_exception_handler(lambda *_: None)  # failures that no caller receives
         results: "weakref.WeakSet[Result]" = weakref.WeakSet()
         for seed in range(batch * BATCH, (batch + 1) * BATCH):
             loop.run_until_complete(play(seed, loop, results))

@@ -240,7 +240,7 @@ def test_loops_that_nobody_closed_are_not_kept() -> None:
         before = descriptors()
         for _ in range(20):
             run(use)
-        assert alive() <= 1, alive()  # the one used last
+        assert alive() <= 1, alive()  # the loop used last may be kept
         assert descriptors() - before <= 3, (before, descriptors())
         assert function.cache_info()[:2] == (0, alive())
         warnings.simplefilter("error", AlruCacheLoopResetWarning)

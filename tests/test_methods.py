@@ -72,7 +72,7 @@ async def test_invalidate_drops_one_entry(source: Source, cached: Decorate) -> N
 
 
 async def test_invalidate_says_whether_there_was_one(source: Source, cached: Decorate) -> None:
-    """What is dropped counts at once, and a new entry is one again."""
+    """An invalidation counts at once, and the next entry can be invalidated again."""
     function = cached()
     for _ in range(2):
         (caller,) = await begin(function(1))

@@ -27,13 +27,13 @@ TWO = st.integers(0, 1)
 ONE_OR_ALL = st.sampled_from([0, 1, None])
 
 
-# An instance, and which of the two loops.
+# The numbers of an instance and of a loop; there are two of each.
 Where = Tuple[int, int]
 WHERE = st.tuples(TWO, TWO)
 TTL = 10.0
 
 
-# What a ttl function says of a result, by the number of its work; and what that means.
+# What a ttl function answers, by the number of the run that returned the result.
 ANSWERS: List[Optional[float]] = [TTL, 2 * TTL, None, 0]
 Ttl = Union[None, float, str]  # "function" for such a one
 
@@ -48,7 +48,7 @@ TIMES: List[Tuple[Ttl, float]] = [
 ]
 
 
-# How often a rare state was reached, over all examples; and those that each run is to reach.
+# How often each rare state was reached, over all examples, and those that must be reached.
 reached: "Counter[str]" = Counter()
 RARE = [
     *("due", "due, one runs", "due again after a failure", "refreshed", "backed off"),
@@ -57,13 +57,13 @@ RARE = [
     *("cached elsewhere", "invalidated in two loops", "cleared in two loops"),
     *("cleared through the class", "closed through the class, then met"),
     *("refused", "open, another loop closed", "closed, calls in flight elsewhere"),
-    *("closed amid a refresh", "a loop closed, results lost"),
+    *("closed during a refresh", "a loop closed, results lost"),
     "a loop closed, its cache before",
 ]
 
 
 class Work:
-    """One run of the function: for a key of a cache, and for the callers that wait."""
+    """One run of the function, for a key of a cache and for the callers that wait."""
 
     def __init__(self, cache: "Cache", key: int) -> None:
         self.cache = cache
@@ -73,18 +73,18 @@ class Work:
 
 
 class Entry:
-    """What is under a key: work, which may be a refresh, or a result, or both."""
+    """What a cache holds under a key: a run, which may be a refresh, or a result, or both."""
 
     def __init__(self, work: Work) -> None:
         self.work: Optional[Work] = work
-        self.result: Optional[int] = None  # the number of its work
+        self.result: Optional[int] = None  # the number of the run that returned it
         self.due = self.expires = float("inf")
         self.joined = True
-        self.has_failed = False  # its last refresh
+        self.has_failed = False  # whether its last refresh has failed
 
 
 class Model:
-    """What the contract says, one operation after the other."""
+    """What the contract says about each operation."""
 
     def __init__(
         self, maxsize: Optional[int], ttl: Ttl, jitter: float, refresh: Optional[float]
@@ -97,16 +97,16 @@ class Model:
         self.now = 0.0
         self.works: List[Work] = []
         self.outcomes: Dict[int, str] = {}  # of the callers
-        # By instance (without per_instance there is but one) and by loop.
+        # By instance and loop. Without per_instance there is only instance 0.
         self.caches: Dict[Tuple[int, int], Cache] = {}
-        # The loops in which all is closed, for every instance there will be.
+        # The loops in which the cache is closed for all instances, those to come included.
         self.closed: Set[int] = set()
-        # The loops that are closed themselves.
+        # The closed event loops.
         self.gone: Set[int] = set()
         self.warned = False
 
     def enter(self, instance: int, loop: int, *, closes: bool = False) -> "Cache":
-        """Its cache in the loop, made if need be. A call then drops those of closed loops."""
+        """An instance's cache in a loop. A call that makes it drops those of closed loops."""
         cache = self.caches.get((instance, loop))
         if cache is None:
             lost = False
@@ -172,7 +172,7 @@ class Model:
         for number in [] if wait else self.running(caches):
             work = self.works[number]
             entry = work.cache.entries.get(work.key)
-            reached["closed amid a refresh"] += not (entry is None or entry.joined)
+            reached["closed during a refresh"] += not (entry is None or entry.joined)
             work.cache.end(work, "cancelled")
 
     def advance(self, seconds: float) -> None:
@@ -183,7 +183,7 @@ class Model:
 
 
 class Cache:
-    """That of one loop, and of one instance."""
+    """The cache of one loop and one instance."""
 
     def __init__(self, model: Model, instance: int, loop: int) -> None:
         self.model = model
@@ -239,12 +239,12 @@ class Cache:
                 entry.joined = False
 
     def is_unused(self) -> bool:
-        """Whether there is nothing to be kept by an instance, for which this was made."""
+        """Whether an instance need not keep this cache."""
         used = self.hits or self.misses or self.entries or self.model.running([self])
         return not used and (not self.closed or self.loop in self.model.closed)
 
     def let_go(self, entry: Entry) -> None:
-        """It is no longer under its key."""
+        """See to an entry that has been removed."""
         if entry.work is not None and not entry.joined:
             reached["refresh dropped"] += 1
             entry.work.running = False
@@ -310,7 +310,7 @@ class Cache:
 
 
 def seldom(once_in: int = 10) -> "st.SearchStrategy[bool]":
-    """For what ends a story: without it few get anywhere."""
+    """Return True seldom: for operations that end what the others have built up."""
     return st.sampled_from([False] * (once_in - 1) + [True])
 
 
@@ -335,7 +335,7 @@ class Machine(RuleBasedStateMachine):
         self.warned = self.stack.enter_context(warnings.catch_warnings(record=True))
         warnings.simplefilter("always")
         self.loops: List[ClockLoop] = []
-        # Which of them are not closed.
+        # The numbers of the two loops that are not closed.
         self.open = [self.add_loop(self.stack.enter_context(clock_loop()))]
         self.open.append(self.start_loop())
         self.model = Model(maxsize, ttl, jitter, refresh)
@@ -365,7 +365,7 @@ class Machine(RuleBasedStateMachine):
 
             method = decorate(fetch)
 
-        # What all caches are reached by, and those of each instance.
+        # The function, which reaches all caches, and the bound method of each instance.
         self.whole: Any = Instance.method if per_instance else decorate(function)
         self.functions = [Instance().method, Instance().method] if per_instance else []
         reached["per instance"] += per_instance
@@ -460,7 +460,7 @@ class Machine(RuleBasedStateMachine):
             self.settle()
 
     def caches(self, instance: Optional[int]) -> List[Cache]:
-        """Of one instance, or of all."""
+        """The model's caches of one instance, or of all."""
         return self.model.of(instance if self.functions else None)
 
     def bound(self, instance: Optional[int]) -> Any:
@@ -481,7 +481,7 @@ class Machine(RuleBasedStateMachine):
     def refresh(
         self, where: Where, key: int, again: bool, later: float, hows: List[str]
     ) -> None:
-        """A way to where few others get."""
+        """Reach the states of refreshes, which random operations seldom do."""
         for how in hows:
             self.refresh_once(where, key, again, later, how)
 
@@ -565,7 +565,7 @@ class Machine(RuleBasedStateMachine):
         for loop in self.open:
             expiring = [cache for cache in model.of(None, loop) if self.has_timer(cache)]
             assert len(timers(self.loops[loop])) == len(expiring)
-        # Of what other tests have left, the collector may warn at any time.
+        # The collector may warn at any time about objects of other tests.
         warned = [warned.category for warned in self.warned]
         assert [category for category in warned if category is not ResourceWarning] == (
             [AlruCacheLoopResetWarning] if model.warned else []
@@ -588,7 +588,7 @@ class Machine(RuleBasedStateMachine):
                 answer = self.loops[loop].run_until_complete(closed(instance))
                 expected = self.model.is_closed(instance, loop)
                 if instance is None and self.functions and loop not in self.model.closed:
-                    # One by one: what an error keeps alive may be another, and open.
+                    # An exception may keep another instance alive, which is open.
                     assert answer <= expected
                 else:
                     assert answer == expected
@@ -618,14 +618,14 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.timeout(300)  # on a busy machine, where tracing or PyPy take their time
 def test_model() -> None:
     reached.clear()
-    for _ in range(5):  # once, mostly: one run may have no luck
+    for _ in range(5):  # mostly once: a single run may miss a rare state
         run_state_machine_as_test(  # type: ignore[no-untyped-call,unused-ignore]
             Machine,
             settings=settings(
                 max_examples=250,
                 stateful_step_count=40,
                 deadline=None,
-                derandomize=False,  # as it would be in CI: each like the last
+                derandomize=False,  # else each run in CI would be the same
                 suppress_health_check=[HealthCheck.too_slow],
             ),
         )

@@ -77,10 +77,10 @@ async def test_old_work_never_touches_the_new_entry(
 
 
 @pytest.mark.parametrize("outcome", ["succeeds", "fails", "is cancelled", "is left"])
-async def test_nor_one_that_is_equal_to_everything(
+async def test_nor_a_result_that_is_equal_to_everything(
     source: Source, cached: Decorate, outcome: str
 ) -> None:
-    """Under None, as nothing is left of the old one's key."""
+    """Its key is None, which the removed entry has in place of its own key."""
     function = cached(key=lambda x: None)
     (old,) = await begin(function(1))
     function.cache_invalidate(1)
@@ -101,7 +101,7 @@ async def test_nor_one_that_is_equal_to_everything(
     assert len(source.works) == 2
 
 
-async def test_the_last_caller_of_old_work_takes_only_that_along(
+async def test_the_last_caller_of_old_work_cancels_only_that(
     source: Source, cached: Decorate
 ) -> None:
     function = cached()
@@ -116,10 +116,10 @@ async def test_the_last_caller_of_old_work_takes_only_that_along(
     assert await new == "new"
 
 
-async def test_an_evicted_call_takes_no_other_entry_along(
+async def test_an_evicted_call_removes_no_other_entry(
     source: Source, cached: Decorate
 ) -> None:
-    """Of which the key is None, as nothing is left of its own."""
+    """The other key is None, which the removed entry has in place of its own key."""
     function = cached(maxsize=1, key=lambda x: x)
     (old,) = await begin(function(1))
     (new,) = await begin(function(None))

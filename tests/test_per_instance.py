@@ -64,7 +64,7 @@ async def test_told_apart_by_identity() -> None:
     assert await second.get(1) == ("second", 1)
     assert [same.get.cache_info().hits for same in (first, second)] == [0, 0]
     assert await first.get(1) == ("first", 1)
-    third = copy.copy(first)  # which has the first one's entry
+    third = copy.copy(first)  # which refers to the cache of the first
     third.name = "third"
     assert third.get.cache_info().currsize == 0
     assert await third.get(1) == ("third", 1)
@@ -208,7 +208,7 @@ async def test_an_instance_that_is_missing(option: Any) -> None:
 
 
 class Meta(type):
-    """Its instances are classes, whose ``__dict__`` is not writable."""
+    """A metaclass: the ``__dict__`` of its instances is not writable."""
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ async def test_a_subclass_that_inherits_it() -> None:
 
 
 async def test_a_cleared_call_in_flight_is_known_though_another_fails(source: Source) -> None:
-    """Before its work exists: where nothing else is kept, nothing would be."""
+    """Even if the other call fails before its work exists."""
 
     class Waiting:
         @alru_cache(per_instance=True)
@@ -446,7 +446,7 @@ async def test_closed_on_an_instance() -> None:
     assert not second.get.cache_parameters()["closed"]
     await first.get.cache_close()
     assert first.get.cache_info() == (0, 1, 128, 1)
-    # Of one that was never called it is remembered.
+    # An instance that was never called remembers that it is closed.
     third = Client("third")
     await third.get.cache_close()
     assert added(third)
@@ -513,7 +513,7 @@ def test_the_loop_reset_warning_comes_once() -> None:
         asyncio.run(instances[0].get())
     assert [w.category for w in caught] == [AlruCacheLoopResetWarning]
     assert "event loop change" in str(caught[0].message)
-    # What the others had goes with their own next call.
+    # The results of the others are dropped by their own next calls.
     assert [instance.get.cache_info().misses for instance in instances] == [1, 1, 1]
     with warnings.catch_warnings():
         warnings.simplefilter("error", AlruCacheLoopResetWarning)

@@ -75,7 +75,7 @@ async def test_one_kept_for_ever_is_refreshed_too(
 
 @on_clock
 async def test_one_jitter_for_both(clock: ClockLoop, source: Source, timed: Decorate) -> None:
-    """Of the clock: the first that is drawn is a half, the second three quarters."""
+    """The clock's first draw is 0.5, and its second 0.75."""
     function = timed(**BOTH, jitter=20)
     await settled(source, function(), "old")
     clock.now += REFRESH + 9
@@ -86,7 +86,7 @@ async def test_one_jitter_for_both(clock: ClockLoop, source: Source, timed: Deco
     assert at_once(function()) == "old"
     await turns()
     assert len(source.works) == 2
-    clock.now += TTL - REFRESH - 1  # the old one's last second
+    clock.now += TTL - REFRESH - 1  # the last second of the old result
     assert at_once(function()) == "old"
     source.works[1].set_result("new")
     await turns()
@@ -127,7 +127,7 @@ async def test_jitter_of_one_kept_for_ever(
 
 @on_clock
 async def test_fresh_due_expired(clock: ClockLoop, source: Source, timed: Decorate) -> None:
-    """At the very moments."""
+    """A result becomes due, and expires, at the exact moments."""
     function = timed(**BOTH)
     await settled(source, function(1), "old")
     clock.now += REFRESH - 0.001
@@ -142,7 +142,7 @@ async def test_fresh_due_expired(clock: ClockLoop, source: Source, timed: Decora
     source.works[1].set_result("new")
     await turns()
     assert at_once(function(1)) == "new"
-    clock.now += TTL  # its timer has yet to run
+    clock.now += TTL  # the timer is late
     await settled(source, function(1), "newer")
     assert function.cache_info() == (3, 2, 128, 1)
 
@@ -151,7 +151,7 @@ async def test_fresh_due_expired(clock: ClockLoop, source: Source, timed: Decora
 async def test_never_served_past_ttl(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
-    """Not with a refresh that runs either, nor with a loop that was blocked."""
+    """Even if a refresh is running, and if the loop was blocked."""
     function = timed(**BOTH)
     await refreshing(source, clock, function)
     clock.now += TTL - REFRESH - 0.001
@@ -270,7 +270,7 @@ async def test_its_task_its_context(clock: ClockLoop, timed: Decorate) -> None:
 async def test_eager_and_returned_at_once(
     clock: ClockLoop, timed: Decorate, eager: Any
 ) -> None:
-    """The call has the old result; the next one has the new result, kept or not."""
+    """The call gets the old result, and the next one the new result, if that is kept."""
     clock.set_task_factory(eager)
     keep: List[float] = [TTL]
     calls: List[int] = []
@@ -323,7 +323,7 @@ async def test_expired_and_joined(clock: ClockLoop, source: Source, timed: Decor
     clock.now += REFRESH - 1
     at_once(function())
     await turns()
-    assert len(source.works) == 2  # its time starts anew
+    assert len(source.works) == 2  # its age starts at 0 again
 
 
 @on_clock
@@ -348,13 +348,13 @@ async def test_joined_and_cancelled_with_its_last_caller(
 async def test_expired_with_no_refresh_is_a_miss(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
-    """What nobody asks for is not refreshed."""
+    """Without calls there is no refresh."""
     function = timed(**BOTH)
     await settled(source, function(), "old")
     clock.now += TTL - 1
     await turns()
     assert len(source.works) == 1
-    assert len(timers(clock)) == 1  # none for the due moment
+    assert len(timers(clock)) == 1  # no timer is added for the due moment
     clock.now += 1
     await turns()
     assert function.cache_info() == (0, 1, 128, 0)
@@ -366,7 +366,9 @@ async def test_expired_with_no_refresh_is_a_miss(
 
 
 @on_clock
-async def test_all_starts_anew(clock: ClockLoop, source: Source, timed: Decorate) -> None:
+async def test_ttl_and_refresh_start_anew(
+    clock: ClockLoop, source: Source, timed: Decorate
+) -> None:
     function = timed(**BOTH)
     await refreshing(source, clock, function)
     clock.now += 10
@@ -392,10 +394,10 @@ async def test_all_starts_anew(clock: ClockLoop, source: Source, timed: Decorate
 
 
 @on_clock
-async def test_zero_says_that_it_is_gone(
+async def test_zero_removes_the_entry(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
-    """Not stale for ever after the thing was deleted."""
+    """So that no result is served for ever after the thing itself was deleted."""
     function = timed(ttl=lambda found: TTL if found else 0, refresh=REFRESH)
     await refreshing(source, clock, function)
     source.works[1].set_result(None)
@@ -408,7 +410,7 @@ async def test_zero_says_that_it_is_gone(
 
 
 @on_clock
-async def test_for_ever_after_a_while_and_a_while_after_ever(
+async def test_each_result_has_its_own_lifetime(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
     function = timed(ttl={"old": TTL, "ever": None, "new": TTL}.get, refresh=REFRESH)
@@ -429,7 +431,7 @@ async def test_for_ever_after_a_while_and_a_while_after_ever(
 
 
 @on_clock
-async def test_the_old_result_goes_when_the_new_one_is_there(
+async def test_the_old_result_is_released_when_the_new_one_is_there(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
     function = timed(**BOTH)
@@ -472,7 +474,7 @@ async def test_a_load_slower_than_the_interval_lands(
 async def test_a_refresh_is_not_collected_for_want_of_a_reference(
     clock: ClockLoop, timed: Decorate
 ) -> None:
-    """Not while what it waits for is not either."""
+    """As long as what it waits for is not collected."""
     calls: List[int] = []
     futures: "weakref.WeakSet[asyncio.Future[str]]" = weakref.WeakSet()
 
@@ -584,7 +586,7 @@ async def test_work_that_awaits_its_own_key_gets_the_old_result(
 async def test_a_factory_that_runs_the_refresh_at_once(
     clock: ClockLoop, timed: Decorate
 ) -> None:
-    """As an eager one does with what never waits."""
+    """As an eager factory does with coroutines that never suspend."""
 
     calls: List[int] = []
 

@@ -29,10 +29,10 @@ from .helpers import (
 
 
 @on_clock
-async def test_a_waiter_who_joined_is_not_dropped_with_the_refresh(
+async def test_a_refresh_that_was_joined_goes_on(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
-    """An invalidation, a clear or an eviction leaves it alone, as any call in flight."""
+    """An invalidation, a clear or an eviction does not cancel the call for its waiters."""
     for drop in "invalidate", "clear", "evict":
         source.works.clear()
         function = timed(**BOTH, maxsize=1)
@@ -87,7 +87,7 @@ async def test_dropped_it_is_cancelled(
 async def test_evicted_it_is_cancelled(
     clock: ClockLoop, source: Source, timed: Decorate, expired: bool
 ) -> None:
-    """At once: whether or not the call that has evicted it comes to an end."""
+    """At once, even if the call that has evicted it never ends."""
     function = timed(**BOTH, maxsize=1)
     await refreshing(source, clock, function, 1)
     if expired:
@@ -122,7 +122,7 @@ async def test_dropped_before_its_first_step(
 async def test_dropped_before_its_first_eager_step_has_ended(
     clock: ClockLoop, timed: Decorate, how: str, eager: Any
 ) -> None:
-    """By its own call."""
+    """Its own first step removes its entry."""
     clock.set_task_factory(eager)
     calls: List[int] = []
     cancelled: List[int] = []
@@ -183,7 +183,7 @@ async def test_evicted_by_its_own_inner_call(
 async def test_a_late_result_touches_nothing(
     clock: ClockLoop, timed: Decorate, how: str
 ) -> None:
-    """Not even of one that swallows its cancellation."""
+    """Even if the refresh swallows its cancellation."""
     gate = asyncio.Event()
     calls: List[int] = []
     swallowed: List[int] = []
@@ -263,7 +263,7 @@ async def test_a_late_failure_touches_nothing(
 async def test_a_dropped_refresh_leaves_no_timer(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
-    """Nor does what its entry had, once all that were queued beside it are dropped as well."""
+    """Its entry leaves none either, once all the other entries are invalidated as well."""
     function = timed(**BOTH)
     for key in 1, 2, 3:
         await settled(source, function(key), "old")

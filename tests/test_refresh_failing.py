@@ -97,7 +97,7 @@ async def test_one_for_which_there_is_no_task(
 async def test_joined_and_failed(
     clock: ClockLoop, source: Source, timed: Decorate, late: bool
 ) -> None:
-    """It reaches those who wait, and need not be logged."""
+    """The failure reaches the callers who wait, and is not logged."""
     function = timed(**BOTH)
     await refreshing(source, clock, function)
     clock.now += TTL - REFRESH
@@ -154,7 +154,7 @@ async def test_a_failure_leaves_the_old_result_until_its_ttl(
     assert at_once(function()) == "old"
     await turns()
     assert len(source.calls) == 2
-    clock.now += 1  # not prolonged
+    clock.now += 1  # the ttl is not prolonged
     assert not function.cache_contains()
     await settled(source, function(), "new")
     assert function.cache_info() == (3, 2, 128, 1)
@@ -164,7 +164,7 @@ async def test_a_failure_leaves_the_old_result_until_its_ttl(
 async def test_an_outage_does_not_turn_every_hit_into_an_attempt(
     clock: ClockLoop, source: Source, timed: Decorate, logged: Logged
 ) -> None:
-    """The next one starts with the first call ``refresh`` seconds after the failure."""
+    """The next refresh starts with the first call ``refresh`` seconds after the failure."""
     function = timed(ttl=1000, refresh=10, jitter=100)
     await settled(source, function(), "old")
     clock.now += 60  # 10, and half the jitter
@@ -214,7 +214,7 @@ async def test_cancelled_from_outside_is_the_same_and_not_logged(
 
 
 @on_clock
-async def test_cancelled_from_outside_amid_its_work(
+async def test_cancelled_from_outside_during_its_work(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
     function = timed(ttl=1000, refresh=REFRESH)
@@ -330,7 +330,7 @@ async def test_a_failed_refresh_needs_no_collector(
     assert things[0]() is None
 
 
-@pytest.mark.parametrize("how", ["in a circle", "eager"])
+@pytest.mark.parametrize("how", ["in a cycle", "eager"])
 @on_clock
 async def test_failures_of_other_kinds_need_none_either(
     clock: ClockLoop, how: str, request: pytest.FixtureRequest, no_collector: None
@@ -359,7 +359,7 @@ async def test_failures_of_other_kinds_need_none_either(
     await turns()
     gate.set()
     await turns()
-    if how == "eager":  # asyncio's own frames, which made the task, are in a cycle with it
+    if how == "eager":  # asyncio's frames that made the task are in a cycle with it
         gc.collect()
     found = messages(logged)
     assert [message for message, _ in found] == [STAYS if how == "eager" else NEVER]
@@ -387,9 +387,9 @@ async def test_a_refresh_that_hangs_does_not_delay_expiry(
     collect()
     assert gone() is None
     assert timers(clock) == []
-    assert function.cache_contains()  # as long as the refresh runs
+    assert function.cache_contains()  # while the refresh runs
     assert function.cache_info() == (1, 1, 128, 1)
-    # Callers join it, and their timeouts end it.
+    # Callers join the refresh, and their timeouts end it.
     (caller,) = await begin(asyncio.wait_for(function(), 5))
     clock.now += 5
     await turns()

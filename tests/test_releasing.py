@@ -100,13 +100,13 @@ async def test_an_exception_keeps_nothing_that_is_cleared() -> None:
         return Thing()
 
     @alru_cache
-    async def circle() -> None:
-        await circle()
+    async def cycle() -> None:
+        await cycle()
 
     get: Any = alru_cache(ttl=1000, refresh=0, key=lambda *_: 1)(make)
     result = weakref.ref(await get(1))
     kept: List[BaseException] = []
-    for wrong in (get(1, 2), circle()):
+    for wrong in (get(1, 2), cycle()):
         with pytest.raises((TypeError, RuntimeError)) as caught:
             await wrong
         kept.append(caught.value)
@@ -145,7 +145,7 @@ async def test_what_is_dropped_is_released(
 
 
 async def test_what_replaces_an_evicted_result_finds_it_released(cached: Decorate) -> None:
-    """As soon as it is evicted: before the work that takes its place is done."""
+    """An evicted result is released before the run that takes its place has ended."""
 
     async def work(x: object) -> Any:
         if isinstance(x, Thing):
@@ -249,10 +249,10 @@ async def test_a_failed_call_keeps_nothing_alive(
     assert reference() is None
 
 
-async def test_nor_does_one_whose_caller_is_let_go_without_it(
+async def test_a_failed_call_whose_caller_is_dropped_keeps_nothing_alive(
     cached: Decorate, no_collector: None
 ) -> None:
-    """Though the caller was begun by a task that keeps it."""
+    """Even if another coroutine has started the caller."""
 
     async def fail(thing: Thing) -> None:
         await asyncio.sleep(0)
@@ -386,7 +386,7 @@ def test_a_clear_releases_what_a_refresh_was_to_replace(runs: bool) -> None:
         if results:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
-            await asyncio.Event().wait()  # it takes its time to be cancelled
+            await asyncio.Event().wait()  # its cancellation takes a while
         return Thing()
 
     function: Any = alru_cache(ttl=LIMIT, refresh=0)(fetch)

@@ -25,7 +25,7 @@ async def get_page(x: int) -> int:
 
 
 def line_of(text: str) -> int:
-    """Of this file, by what stands there."""
+    """The number of this file's line that contains a text."""
     lines = pathlib.Path(__file__).read_text(encoding="utf-8").splitlines()
     return next(n for n, line in enumerate(lines, 1) if text in line)
 
@@ -40,7 +40,7 @@ def no_gates() -> None:
 
 
 async def begin_call(call: Any) -> Any:
-    """Let it begin; the callers and the task of the call in flight."""
+    """Start a call; return its caller and the task of the call in flight."""
     before = asyncio.all_tasks()
     (caller,) = await begin(call)
     (task,) = asyncio.all_tasks() - before - {caller}
@@ -234,7 +234,7 @@ def test_a_loop_that_reports_what_nobody_awaits() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="the call graph is new in 3.14")
 class TestCallGraph:
-    """Who waits for whom."""
+    """Which task waits for which."""
 
     @staticmethod
     def awaited_by(task: Any) -> Any:

@@ -65,14 +65,14 @@ def test_each_keeps_its_hits(switching: None) -> None:
         loop = asyncio.get_running_loop()
         for n in range(CALLS):
             assert await function(n % 8) == (loop, n % 8)
-        done.wait(LIMIT)  # so that no loop is closed while another is yet to begin
+        done.wait(LIMIT)  # so that no loop is closed before all have begun
 
     in_threads(*[main() for _ in range(THREADS)])
     assert function.cache_info() == (THREADS * (CALLS - 8), THREADS * 8, 128, THREADS * 8)
 
 
 def test_each_refreshes_its_own(switching: None) -> None:
-    """With refresh=0 each call has the result of its loop renewed."""
+    """With refresh=0 each call refreshes the result of its loop."""
     works: Dict[asyncio.AbstractEventLoop, int] = {}
 
     async def count() -> Result:
@@ -98,7 +98,7 @@ def test_each_refreshes_its_own(switching: None) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"ttl": 1000, "refresh": 0}], ids=["", "refresh"])
 def test_an_invalidation_is_never_lost(switching: None, options: Any) -> None:
-    """What is read after an invalidation was made after it."""
+    """A result that is read after an invalidation was made after it."""
     version = 0
 
     async def read() -> int:
@@ -116,7 +116,7 @@ def test_an_invalidation_is_never_lost(switching: None, options: Any) -> None:
             known = version
             found = await function()
             assert found >= last
-            assert found >= known - 1  # the one that is being written may be yet to come
+            assert found >= known - 1  # the invalidation of this version may be yet to come
             last = found
             await asyncio.sleep(0)
 
@@ -135,7 +135,7 @@ def test_an_invalidation_is_never_lost(switching: None, options: Any) -> None:
 
 @pytest.mark.parametrize("wait", [False, True])
 def test_closing_while_others_call(switching: None, wait: bool) -> None:
-    """Each its own: what is closed in one loop goes on in the others."""
+    """A cache that is closed in one loop stays open in the others."""
     function: Any = alru_cache(maxsize=4, ttl=100)(this_loop)
     closed = threading.Event()
 
@@ -167,7 +167,7 @@ def test_closing_while_others_call(switching: None, wait: bool) -> None:
 
 
 def test_never_above_maxsize(switching: None) -> None:
-    """From whichever thread one looks; with one loop, and with several."""
+    """Whichever thread looks, with one loop and with several."""
     for loops in 1, 3:
         function: Any = alru_cache(maxsize=3)(this_loop)
         over = threading.Event()
@@ -190,7 +190,7 @@ def test_never_above_maxsize(switching: None) -> None:
 
 
 class Client:
-    """An instance with a cache of its own."""
+    """An instance with its own cache."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -202,7 +202,7 @@ class Client:
 
 
 def test_first_call_of_one_instance(switching: None) -> None:
-    """By several threads at once, each with a loop of its own: one cache wins."""
+    """Threads call at once, each in its own loop: the instance keeps one set of caches."""
     clients = [Client(number) for number in range(CALLS)]
     ready, done = threading.Barrier(THREADS), threading.Barrier(THREADS)
 
@@ -221,7 +221,7 @@ def test_first_call_of_one_instance(switching: None) -> None:
 
 
 def test_instances_come_and_go(switching: None) -> None:
-    """In loops that share them, while others drop, look and clear."""
+    """Two loops share instances, while other threads replace them, look and clear."""
     clients = [Client(number) for number in range(4)]
     over = threading.Event()
 
@@ -258,7 +258,7 @@ def test_instances_come_and_go(switching: None) -> None:
 
 
 class Facts:
-    """By key, with the versions of what is known; what a cached function reads."""
+    """The versions of facts by key, and the cached function that reads them."""
 
     def __init__(self, **options: Any) -> None:
         self.versions = [0] * 6
@@ -275,7 +275,7 @@ class Facts:
             key = chance.randrange(6)
             known = self.versions[key]
             loop, its_key, version = await self.function(key)
-            # Another thread may have yet to invalidate what it has just counted.
+            # Another thread may have changed this version, and be yet to invalidate it.
             if loop is not asyncio.get_running_loop() or its_key != key or version < known - 1:
                 self.wrong.append((loop, its_key, key, version, known))
         if chance.random() < 0.3:
@@ -287,7 +287,7 @@ class Facts:
             loop = asyncio.new_event_loop()
             loop.run_until_complete(self.use(chance))
             if chance.random() < 0.7:
-                loop.close()  # or else it is dropped
+                loop.close()  # else it is dropped
 
     def meddle(self) -> None:
         chance = random.Random(0)
@@ -309,9 +309,9 @@ class Facts:
 
 @pytest.mark.parametrize("options", [{"maxsize": 4}, {"maxsize": None, "ttl": 0.001}])
 def test_loops_come_and_go(switching: None, options: Any) -> None:
-    """They are closed, or dropped, some closed in the cache, while others meddle and look."""
+    """Loops are closed or dropped, some with a closed cache, while other threads meddle."""
     facts = Facts(**options)
-    # asyncio speaks of loops that are dropped; free-threaded, it may even stumble.
+    # asyncio complains of loops that are dropped; free-threaded builds may fail there.
     hush = mock.patch("sys.unraisablehook", lambda _: None)  # noqa: PT008  # a Mock would keep them
     with warnings.catch_warnings(), hush:
         warnings.simplefilter("ignore")

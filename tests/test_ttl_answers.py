@@ -159,7 +159,7 @@ async def test_one_kept_for_ever_costs_no_look_at_the_clock(
 async def test_not_at_all(
     clock: ClockLoop, source: Source, timed: Decorate, answer: Any
 ) -> None:
-    """Every caller waiting gets the result, the next call is a miss."""
+    """Every caller who waits gets the result, and the next call is a miss."""
     function = timed(ttl=Ttl(answer), jitter=5)
     callers = await begin(*[function() for _ in range(3)])
     with mock.patch("random.uniform") as uniform:
@@ -203,7 +203,7 @@ async def test_found_and_not_found(clock: ClockLoop, timed: Decorate) -> None:
 
 
 class Number:
-    """Not a number, though it converts."""
+    """Converts to a number, and is none."""
 
     def __float__(self) -> float:
         return 1.0
@@ -229,7 +229,7 @@ class Number:
 async def test_a_bad_answer_goes_to_the_callers(
     clock: ClockLoop, source: Source, timed: Decorate, answer: Any, error: Any
 ) -> None:
-    """And nothing is kept."""
+    """Every caller receives the error, and nothing is kept."""
     function = timed(ttl=Ttl(answer))
     callers = await begin(*[function() for _ in range(3)])
     source.works[0].set_result("x")

@@ -74,7 +74,7 @@ async def test_its_context_is_kept(clock: ClockLoop, timed: Decorate) -> None:
 async def test_nobody_left_to_receive_what_it_raises(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
-    """The last caller has gone, the work swallows that: its result is not to be kept."""
+    """The result of a run that swallows its cancellation is not kept: nobody asks ``ttl``."""
     ttl = Ttl(KeyError())
 
     async def stubborn() -> str:
@@ -102,7 +102,7 @@ class SubclassedStop(StopIteration):
 async def test_stop_iteration(
     clock: ClockLoop, source: Source, timed: Decorate, error: Any
 ) -> None:
-    """A coroutine that raises one ends with a RuntimeError, by PEP 479."""
+    """It becomes a RuntimeError, as in a coroutine (PEP 479)."""
     function = timed(ttl=Ttl(error("value"), 5))
     callers = await begin(*[function() for _ in range(2)])
     source.works[0].set_result("x")
@@ -134,7 +134,7 @@ async def test_a_cancellation_that_it_raises(
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_exit_that_it_raises(clock: ClockLoop, timed: Decorate, error: Any) -> None:
-    """It leaves the loop, as those do; then it is the caller's, whom it leaves by as well."""
+    """It leaves the event loop, and leaves it again when the caller receives it."""
 
     async def suspends(x: int) -> int:
         await asyncio.sleep(0)
@@ -191,7 +191,7 @@ async def test_not_for_exceptions(clock: ClockLoop, source: Source, timed: Decor
 @pytest.mark.parametrize("newer", [False, True], ids=["", "newer"])
 @pytest.mark.parametrize("how", ["invalidate", "clear", "evict"])
 @on_clock
-async def test_not_if_its_entry_has_gone(
+async def test_not_if_its_entry_is_removed(
     clock: ClockLoop, source: Source, timed: Decorate, how: str, newer: bool
 ) -> None:
     ttl = Ttl(5)
@@ -223,7 +223,7 @@ async def test_not_if_its_entry_has_gone(
 async def test_not_if_the_work_itself_drops_its_entry(
     clock: ClockLoop, timed: Decorate, request: Any, how: str, at_once: bool
 ) -> None:
-    """In its last step; also if that is its first, and its caller still holds the cache."""
+    """In its last step, which may be its first as well."""
     ttl = Ttl(5)
 
     async def fetch() -> str:
@@ -276,7 +276,7 @@ async def test_in_the_calls_own_context(clock: ClockLoop, timed: Decorate) -> No
         assert variable.get() == name
 
     await asyncio.gather(call("first caller"), call("second caller"))
-    # Below 3.12 it is the context that the call began in.
+    # Below 3.12 it is a copy of the context that the call began in.
     changed = " and the work" if sys.version_info >= (3, 12) else ""
     assert seen == [(f"first caller{changed}", threading.get_ident())]
 
@@ -306,7 +306,7 @@ async def test_before_the_callers_wake(
 async def test_it_may_itself_drop_the_entry(
     clock: ClockLoop, source: Source, timed: Decorate, how: str, answer: Any
 ) -> None:
-    """Then nothing is kept, and the callers have the result."""
+    """Then nothing is kept, and the callers get the result."""
     ttl = Ttl(answer)
     function = timed(ttl=ttl)
 
@@ -368,7 +368,7 @@ async def test_it_may_start_a_call(
 async def test_it_may_have_another_result_take_its_place(
     clock: ClockLoop, timed: Decorate, eager: Any
 ) -> None:
-    """That stays, were it equal to everything. (Of the entry's own key nothing is left.)"""
+    """The other result stays, even if it is equal to everything."""
     ttl = Ttl(None, 5)
     results = ["first", mock.ANY]
 
@@ -396,7 +396,7 @@ async def test_it_may_have_another_result_take_its_place(
 async def test_it_may_evict_the_entry(
     clock: ClockLoop, timed: Decorate, eager: Any, options: Any, answer: Any
 ) -> None:
-    """By a call that it starts; what it says is of no use then."""
+    """By a call that it starts. Its answer has no effect then."""
     ttl = Ttl(answer)
     function = timed(identity, ttl=ttl, maxsize=1, **options)
     clock.set_task_factory(eager)
@@ -414,10 +414,10 @@ async def test_it_may_evict_the_entry(
 
 
 @on_clock
-async def test_the_last_caller_goes_amid_it(
+async def test_the_last_caller_leaves_meanwhile(
     clock: ClockLoop, source: Source, timed: Decorate
 ) -> None:
-    """As if just before or just after: nobody hangs, and nothing is left half done."""
+    """As if the caller had left just before or just after: nobody hangs."""
     ttl = Ttl(5)
     function = timed(ttl=ttl)
     call = function(1)
@@ -440,7 +440,7 @@ async def test_the_last_caller_goes_amid_it(
 
 @on_clock
 async def test_a_method(clock: ClockLoop, timed: Decorate) -> None:
-    """It gets the result, and no instance."""
+    """The ``ttl`` function gets the result, and not the instance."""
     ttl = Ttl(5)
 
     class Client:

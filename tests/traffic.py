@@ -31,7 +31,7 @@ class Result(NamedTuple):
 
 
 class Call:
-    """A caller, and what it has got: the works that it starts know it by their context."""
+    """A caller and its outcome. A run knows by its context which caller has started it."""
 
     def __init__(self, site: "Site") -> None:
         self.site = site
@@ -39,7 +39,7 @@ class Call:
 
 
 class FailureError(Exception):
-    """Of a work. Those who wait are to receive it; if they are gone, it is for the log."""
+    """The failure of a run: for the callers who wait, and for the log if none is left."""
 
     def __init__(self, key: int, refresh: bool, waiting: Set[Call]) -> None:
         super().__init__(key)
@@ -47,9 +47,9 @@ class FailureError(Exception):
         self.waiting = waiting
 
     def is_for_the_log(self) -> bool:
-        """Contract 4 and 10: nobody was left who could have received it."""
+        """Whether nobody was left who could have received it (contract 4 and 10)."""
         outcomes = [call.outcome for call in self.waiting]
-        # PyPy closes no coroutine that it collects: who waits in a closed loop has none.
+        # PyPy does not close the coroutines that it collects: those of a closed loop.
         left = "left" in outcomes or (PYPY and None in outcomes)
         return self not in outcomes and (self.refresh or left)
 
@@ -63,10 +63,10 @@ class Cached:
     keys = KEYS
 
     def __init__(self, age: float, **options: Any) -> None:
-        self.age = age  # that a result may have
+        self.age = age  # in seconds, that a result may have
         if options:
             self.function: Any = alru_cache(**options)(self.work)
-        # By key, the version of the facts, and the one that all callers are to see at least.
+        # By key: the version of the facts, and the oldest that a caller may get.
         self.versions = dict.fromkeys(range(self.keys), 0)
         self.told = dict(self.versions)
         self.changing = threading.Lock()
@@ -74,7 +74,9 @@ class Cached:
     async def work(self, key: int) -> Result:
         call, version = THIS_CALL.get(), self.versions[key]
         site = call.site
-        refresh = isinstance(call.outcome, Result)  # who has started it did not wait
+        refresh = isinstance(
+            call.outcome, Result
+        )  # the caller that has started it did not wait
         site.count["works"] += 1
         site.count["refreshes"] += refresh
         await asyncio.sleep(site.chance.random() * 0.002)
@@ -106,18 +108,18 @@ def ttl(result: Result) -> Optional[float]:
 
 
 class SoakLoop(asyncio.SelectorEventLoop):
-    """Told from any other loop when it is looked for what is left."""
+    """An event loop that can be recognized among the objects that are left."""
 
     def __del__(self) -> None:
-        """Not as asyncio's, which may find its sockets gone before itself."""
+        """Do nothing: asyncio's may find that its sockets are freed already."""
 
 
 class Shared:
-    """What all loops share."""
+    """The functions under test, and what is recorded about them."""
 
     def __init__(self) -> None:
         self.numbers = itertools.count()
-        # Called in the lasting loop only, and never cleared: its counters are known.
+        # Called in the lasting loop only, and never cleared, so that its counters are known.
         self.counted = Cached(age=1, maxsize=MAXSIZE, ttl=0.5, jitter=0.5)
         self.functions = [
             self.counted,
@@ -136,7 +138,7 @@ class Shared:
         return sum(f.cache_parameters()["tasks"] for f in (*functions, Instance.function))
 
     def judge(self) -> None:
-        """What asyncio has logged, once those who were to wake have done so."""
+        """Judge what asyncio has logged, one period later: by then all callers have woken."""
         heard, self.heard_before, self.heard = self.heard_before, self.heard, []
         for message, failure in heard:
             of_work = message.startswith(
@@ -206,18 +208,18 @@ class Site:
             self.look_at_timers()
         if end == "closed":
             self.over = True
-            await turns()  # amid calls, all of which have begun: else Python would warn
+            await turns()  # during calls, all of which have begun: else Python would warn
             return
         if end == "cache_close" and not self.lasting:
             await self.close()
-            await asyncio.sleep(0.01)  # amid traffic, which goes on for a moment
+            await asyncio.sleep(0.01)  # during traffic, which goes on for a moment
         self.over = True
         _, waiting = await asyncio.wait(clients, timeout=LIMIT)
         assert not waiting
         for client in clients:
             if not client.cancelled() or not self.closing:
                 client.result()
-        while len(asyncio.all_tasks()) > 1:  # refreshes, and calls that nobody waits for
+        while len(asyncio.all_tasks()) > 1:  # refreshes, and calls without callers
             await turns()
         if self.lasting:
             info = self.shared.counted.function.cache_info()
