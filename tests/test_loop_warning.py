@@ -35,7 +35,7 @@ def place_of_warning(function: Any, main: Callable[[], Any]) -> Tuple[str, int]:
     asyncio.run(function())
     with pytest.warns(AlruCacheLoopResetWarning) as caught:
         asyncio.run(main())
-    [warning] = caught
+    [warning] = [each for each in caught if each.category is AlruCacheLoopResetWarning]
     return warning.filename, warning.lineno
 
 
