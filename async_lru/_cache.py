@@ -1,8 +1,9 @@
 """One event loop's results by key: which is the least recently used, which expires next.
 
-Only the loop's own thread changes a cache, and only between two steps. All others, such as
-other threads, signal handlers and finalizers, leave a record in ``invalidated``. The loop's
-thread applies the records before it looks anything up again.
+Only the loop's own thread changes ``entries`` and ``queue``. Another thread, a signal handler
+or a finalizer must not: it would remove an entry between the look-up of a hit and its
+``touch``. It leaves a record in ``invalidated``. The loop's thread applies the records before
+it looks anything up again.
 """
 
 import asyncio
@@ -60,7 +61,7 @@ class Entry:
         return f"<Entry {self.key!r}, {self.state()}>"
 
 
-# What a look-up finds where there is nothing.
+# What a look-up finds where there is nothing: an entry that has expired, and has no call.
 MISSING = Entry(None)
 
 
@@ -100,7 +101,7 @@ class Cache:
         # The timer for the first of the queue, weakly, and the moment that it is set for.
         self.watch: Callable[[], Optional[Watch]] = nothing
         self.due = EXPIRED
-        # True once no timer may be set any more.
+        # True once no timer may be set.
         self.closed = False
 
     # From anywhere.
@@ -128,7 +129,7 @@ class Cache:
         while True:
             records = self.invalidated
             first = records.setdefault(key, mark) is mark
-            # The loop's thread may have begun to apply them before it could see this one.
+            # If they are being applied, this one came too late to be seen: record it again.
             if records is self.invalidated:
                 break
         loop = self.loop()
@@ -143,12 +144,12 @@ class Cache:
         """Remove what is recorded."""
         while self.invalidated:
             # A new dict each time: one that was large once stays slow to list.
-            self.applying = self.invalidated
+            records = self.applying = self.invalidated
             self.invalidated = {}
-            for key in list(self.applying):
+            for key in list(records):
                 self.removed(self.entries.pop(key, None))
                 # The record goes last, so that the entry is not seen again.
-                del self.applying[key]
+                del records[key]
 
     def hit(self, key: Hashable) -> None:
         if self.bounded:

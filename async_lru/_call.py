@@ -56,8 +56,8 @@ class Call:
         # the callers that are yet to receive it.
         self.waiters: "Dict[Future[None], None]" = {}
         self.background = background
-        # How many eager starts are on the stack below its own. A caller that has not suspended
-        # yet is on the stack.
+        # How many eager starts are on the stack below it. A caller that has no task yet is
+        # in its first step, and so on the stack.
         self.depth: int = 0 if caller is None or caller.task is not None else caller.depth + 1
         # The calls that this one waits for: one that it awaits, or several that it closes.
         self.waits: Sequence[Call] = ()
@@ -101,10 +101,10 @@ class Call:
             if not self.settle():
                 self.task.add_done_callback(self.finish)
                 if hasattr(self.task, "_log_destroy_pending"):
-                    # If the loop is closed too early, asyncio complains of the caller's task.
+                    # If the loop is closed too early, asyncio warns of the caller's task.
                     self.task._log_destroy_pending = False
         except BaseException as error:
-            # KeyboardInterrupt, or there is no stack for more: first what needs none.
+            # KeyboardInterrupt, or there is no stack for more: first what calls no function.
             cache.hits -= self.background
             cache.misses -= not self.background
             self.settled, self.received, self.entry.call = True, True, None
@@ -401,7 +401,7 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
         if call.settled:
             call.leave()  # a task factory has run it at once
         elif call.background and call.cache() is None:
-            call.cancel()  # its first step has removed its entry
+            call.cancel()  # a task factory has run its first step, which removed its entry
         return value
     finally:
         # Break the reference cycle: exception, traceback, frame, call.
@@ -462,7 +462,7 @@ async def close(every: List[Loops], wait: bool) -> None:
         caller.waits = calls = [call for call in calls if call not in waiting]
     try:
         if any(call.task is None for call in calls):
-            # Their tasks are being made further down on the stack.
+            # This is running in their first steps: they have their tasks after a turn.
             await asyncio.sleep(0)
         tasks = [call.task for call in calls if call.task is not None]
         if not wait:

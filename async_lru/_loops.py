@@ -160,11 +160,11 @@ class Loops:
         return cache
 
     def bind(self, loop: AbstractEventLoop) -> Cache:
-        """An empty cache for a loop. What closed loops have left is dropped."""
+        """An empty cache for a loop. A new loop drops what closed loops have left."""
         function = self.function
         if ref(loop) not in function.known:
             function.add_loop(loop)
-        lost = self.remove_closed()
+        lost = ref(loop) not in self.calls and self.remove_closed()
         cache = Cache(ref(loop), function.options.maxsize)
         # A clear leaves the calls in flight where they are.
         self.calls.setdefault(ref(loop), {})
@@ -240,7 +240,8 @@ class Loops:
 
     def clear(self) -> None:
         """Drop the caches as they are: the next calls make new ones."""
-        # Keep the caches until all are out of service: finalizers may call the function.
+        # Keep a reference to the caches until all are out of service: the finalizer of a
+        # result may call the function, and must not find what has been cleared.
         dropped = [self.by_loop.pop(reference, None) for reference in list(self.by_loop)]
         self.retire_changed()
         for cache in dropped:
@@ -267,7 +268,7 @@ class Loops:
     def close(self, loop: AbstractEventLoop) -> None:
         self.closed[ref(loop)] = None
         self.calls.setdefault(ref(loop), {})
-        # This keeps the loop, so that it can be told later that it is closed.
+        # This keeps the loop alive, so that it can be said later that it is closed.
         self.serving[loop] = EMPTY
         cache = self.by_loop.get(ref(loop))
         if cache is not None:

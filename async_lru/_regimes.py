@@ -154,7 +154,7 @@ class PerInstance(Shared):
             elif monotonic() < found.fresh_until:
                 value = found.value
             else:
-                del cache
+                del cache, found  # while it waits, a caller keeps nothing that is cleared
                 return await self.answer(instance, key, args, kwargs)
             if cache.bounded:
                 cache.touch(key)

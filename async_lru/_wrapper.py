@@ -281,7 +281,8 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         try:
             return self.__func__.__dict__[name]
         except KeyError:
-            raise AttributeError(f"{self!r} has no attribute {name!r}") from None
+            kind = type(self).__name__
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}") from None
 
     def __get__(self: _Self, instance: object, owner: Optional[type] = None) -> _Self:
         return self  # bound once, as any bound method

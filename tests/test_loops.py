@@ -251,3 +251,16 @@ def test_loops_that_nobody_closed_are_not_kept() -> None:
         dev=False,
     )
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_closed_loop_is_let_go_by_a_new_one_only() -> None:
+    """Not by a loop that has called before, and calls again after a clear."""
+    function: Any = alru_cache(this_loop)
+    old, closed = asyncio.new_event_loop(), asyncio.new_event_loop()
+    old.run_until_complete(function(1))
+    function.cache_clear()
+    closed.run_until_complete(function(1))
+    closed.close()
+    old.run_until_complete(function(1))
+    assert function.cache_info() == (0, 2, 128, 2)
+    old.close()
