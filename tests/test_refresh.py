@@ -216,11 +216,12 @@ async def test_a_refresh_that_returns_does_not_touch(
     assert [function.cache_contains(x) for x in (1, 2, 3)] == [False, True, True]
 
 
+@pytest.mark.parametrize("maxsize", [128, None])
 @on_clock
 async def test_one_refresh_at_a_time(
-    clock: ClockLoop, source: Source, timed: Decorate
+    clock: ClockLoop, source: Source, timed: Decorate, maxsize: Any
 ) -> None:
-    function = timed(**BOTH)
+    function = timed(**BOTH, maxsize=maxsize)
     await due(source, clock, function)
     for _ in range(10):
         assert at_once(function()) == "old"
@@ -228,7 +229,7 @@ async def test_one_refresh_at_a_time(
     await asyncio.gather(*[function() for _ in range(10)])
     assert len(source.works) == 2
     assert function.cache_parameters()["tasks"] == 1
-    assert function.cache_info() == (20, 1, 128, 1)
+    assert function.cache_info() == (20, 1, maxsize, 1)
 
 
 @on_clock
