@@ -19,6 +19,7 @@ from .helpers import (
     Source,
     Worker,
     clock_loop,
+    start_at_once,
     timers,
     turns,
 )
@@ -107,6 +108,12 @@ def eager() -> Any:
     if sys.version_info < (3, 12):
         pytest.skip("eager tasks are new in 3.12")
     return asyncio.eager_task_factory
+
+
+@pytest.fixture
+def eager_somehow() -> Any:
+    """The same, and what comes near to it before 3.12."""
+    return getattr(asyncio, "eager_task_factory", start_at_once)
 
 
 @pytest.fixture

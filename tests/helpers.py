@@ -10,8 +10,9 @@ import sys
 import sysconfig
 import textwrap
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, Iterator, List, Tuple, TypeVar, cast
+from typing import Any, Callable, Dict, Generator, Iterator, List, Tuple, TypeVar, cast
 from unittest import mock
 
 import pytest
@@ -153,10 +154,28 @@ class Done(asyncio.Future):  # type: ignore[type-arg]  # pyright: ignore[reportM
     def set_name(self, name: object) -> None: ...
 
 
-def run_at_once(loop: asyncio.AbstractEventLoop, coroutine: Any, **_: Any) -> Any:
-    """Be a task factory that is eager on every Python, for coroutines that do not suspend."""
+@types.coroutine
+def resume(begun: Any, waits_for: Any) -> Generator[Any, Any, Any]:
+    """Go on with a coroutine that was begun by ``send``, in the task that awaits this."""
+    yield waits_for
+    return (yield from begun)
+
+
+async def wait_for(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def start_at_once(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+    """Be a task factory that is eager on every Python, within the task that calls it."""
     done = Done(loop=loop)
-    done.set_result(at_once(coroutine))
+    try:
+        waits_for = coroutine.send(None)
+    except StopIteration as stop:
+        done.set_result(stop.value)
+    except Exception as error:  # noqa: BLE001
+        done.set_exception(error)
+    else:
+        return asyncio.Task(wait_for(resume(coroutine, waits_for)), loop=loop, **options)
     return done
 
 

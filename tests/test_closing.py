@@ -20,25 +20,35 @@ from .helpers import (
     forever,
     identity,
     in_thread,
+    start_at_once,
+    tasks_made_by,
     turns,
 )
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+@pytest.mark.parametrize("how", ["factory", "eager start"])
 @pytest.mark.parametrize("wait", [False, True])
-async def test_a_close_that_begins_while_a_call_starts(cached: Decorate, wait: bool) -> None:
+async def test_a_close_that_begins_while_a_call_starts(
+    cached: Decorate, wait: bool, how: str
+) -> None:
+    if how == "eager start" and sys.version_info < (3, 12):
+        pytest.skip("eager tasks are new in 3.12")
+    loop = asyncio.get_running_loop()
     closing: List[Any] = []
     gate = asyncio.Event()
 
     async def work() -> str:
         close = cached_work.cache_close(wait=wait)
-        loop = asyncio.get_running_loop()
-        closing.append(asyncio.Task(close, loop=loop, eager_start=True))  # type: ignore[call-arg,unused-ignore]
+        if how == "factory":
+            closing.append(loop.create_task(close))
+        else:
+            closing.append(asyncio.Task(close, loop=loop, eager_start=True))  # type: ignore[call-arg,unused-ignore]
         await gate.wait()
         return "x"
 
     cached_work = cached(work)
-    (caller,) = await begin(cached_work())
+    with tasks_made_by(start_at_once if how == "factory" else None):
+        (caller,) = await begin(cached_work())
     assert closing[0].done() != wait
     gate.set()
     await asyncio.wait([caller, *closing])

@@ -22,9 +22,7 @@ from .helpers import (
     due,
     on_clock,
     refreshing,
-    run_at_once,
     settled,
-    tasks_made_by,
     timers,
     turns,
 )
@@ -269,10 +267,10 @@ async def test_its_task_its_context(clock: ClockLoop, timed: Decorate) -> None:
 
 @on_clock
 async def test_eager_and_returned_at_once(
-    clock: ClockLoop, timed: Decorate, eager: Any
+    clock: ClockLoop, timed: Decorate, eager_somehow: Any
 ) -> None:
     """The call gets the old result, and the next one the new result, if that is kept."""
-    clock.set_task_factory(eager)
+    clock.set_task_factory(eager_somehow)
     keep: List[float] = [TTL]
     calls: List[int] = []
 
@@ -294,9 +292,9 @@ async def test_eager_and_returned_at_once(
 
 @on_clock
 async def test_eager_and_suspended(
-    clock: ClockLoop, source: Source, timed: Decorate, eager: Any
+    clock: ClockLoop, source: Source, timed: Decorate, eager_somehow: Any
 ) -> None:
-    clock.set_task_factory(eager)
+    clock.set_task_factory(eager_somehow)
     function = timed(**BOTH)
     await due(source, clock, function)
     assert at_once(function()) == "old"
@@ -578,27 +576,3 @@ async def test_work_that_awaits_its_own_key_gets_the_old_result(
     assert await cached() == "not old"
     assert len(calls) == 2
     assert cached.cache_info() == (3, 1, 128, 1)
-
-
-# Task factories, on every Python
-
-
-@on_clock
-async def test_a_factory_that_runs_the_refresh_at_once(
-    clock: ClockLoop, timed: Decorate
-) -> None:
-    """As an eager factory does with coroutines that never suspend."""
-
-    calls: List[int] = []
-
-    async def fetch() -> int:
-        calls.append(1)
-        return len(calls)
-
-    function = timed(fetch, **BOTH)
-    assert await function() == 1
-    clock.now += REFRESH
-    with tasks_made_by(run_at_once):
-        assert at_once(function()) == 1
-    assert at_once(function()) == 2
-    assert function.cache_info() == (2, 1, 128, 1)

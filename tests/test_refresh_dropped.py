@@ -23,6 +23,8 @@ from .helpers import (
     on_clock,
     refreshing,
     settled,
+    start_at_once,
+    tasks_made_by,
     timers,
     turns,
 )
@@ -115,6 +117,31 @@ async def test_dropped_before_its_first_step(
     assert [work.cancelled() for work in source.works[1:]] in ([], [True])
     assert function.cache_parameters()["tasks"] == 0
     assert not function.cache_contains(1)
+
+
+@pytest.mark.parametrize("how", ["invalidate", "clear", "evict"])
+@on_clock
+async def test_dropped_in_its_only_step(clock: ClockLoop, timed: Decorate, how: str) -> None:
+    """Its own first step removes its entry, and it does not suspend."""
+    calls: List[int] = []
+
+    async def fetch(key: int) -> str:
+        calls.append(key)
+        if calls == [1, 1]:
+            if how == "evict":
+                await cached(2)
+            else:
+                drop(cached, how)
+        return f"result {calls.count(1)}"
+
+    cached: Any = timed(fetch, **BOTH, maxsize=1)
+    await cached(1)
+    clock.now += REFRESH
+    with tasks_made_by(start_at_once):
+        assert at_once(cached(1)) == "result 1"
+    assert not cached.cache_contains(1)
+    assert cached.cache_parameters()["tasks"] == 0
+    assert await cached(1) == "result 3"
 
 
 @pytest.mark.parametrize("how", ["invalidate", "clear"])

@@ -37,9 +37,9 @@ from .helpers import (
 
 @on_clock
 async def test_eager_and_failed_at_once(
-    clock: ClockLoop, timed: Decorate, logged: Logged, eager: Any
+    clock: ClockLoop, timed: Decorate, logged: Logged, eager_somehow: Any
 ) -> None:
-    clock.set_task_factory(eager)
+    clock.set_task_factory(eager_somehow)
     calls: List[int] = []
 
     async def once() -> str:
@@ -336,7 +336,7 @@ async def test_failures_of_other_kinds_need_none_either(
     clock: ClockLoop, how: str, request: pytest.FixtureRequest, no_collector: None
 ) -> None:
     if how == "eager":
-        clock.set_task_factory(request.getfixturevalue("eager"))
+        clock.set_task_factory(request.getfixturevalue("eager_somehow"))
     calls: List[int] = []
     gate = asyncio.Event()
     logged: Logged = []

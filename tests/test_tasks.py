@@ -23,7 +23,7 @@ from .helpers import (
     collect,
     identity,
     make_no_task,
-    run_at_once,
+    start_at_once,
     tasks_made_by,
     timers,
     turns,
@@ -227,7 +227,7 @@ async def test_a_factory_that_runs_everything_at_once(cached: Decorate, in_task:
     results: List[int] = []
 
     def run() -> None:
-        with tasks_made_by(run_at_once):
+        with tasks_made_by(start_at_once):
             results.append(at_once(call))
 
     if in_task:
@@ -238,6 +238,21 @@ async def test_a_factory_that_runs_everything_at_once(cached: Decorate, in_task:
     assert results == [1]
     assert function.cache_info() == (0, 1, 128, 1)
     assert function.cache_parameters()["tasks"] == 0
+
+
+async def test_a_factory_that_runs_a_failure_at_once(
+    cached: Decorate, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise ValueError("no")
+
+    function = cached(fail)
+    with tasks_made_by(start_at_once), pytest.raises(ValueError, match="no"):
+        at_once(function())
+    gc.collect()
+    assert function.cache_info() == (0, 1, 128, 0)
+    assert function.cache_parameters()["tasks"] == 0
+    assert caplog.records == []
 
 
 async def test_a_factory_of_tasks_of_another_class(source: Source, cached: Decorate) -> None:
@@ -442,7 +457,7 @@ async def test_a_ttl_function_that_ends_the_program_at_once(cached: Decorate) ->
         raise SystemExit
 
     function = cached(identity, ttl=ttl)
-    with tasks_made_by(run_at_once), pytest.raises(SystemExit):
+    with tasks_made_by(start_at_once), pytest.raises(SystemExit):
         await function(1)
     assert not function.cache_contains(1)
     assert function.cache_parameters()["tasks"] == 0

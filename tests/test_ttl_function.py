@@ -237,7 +237,7 @@ async def test_not_if_the_work_itself_drops_its_entry(
 
     cached: Any = timed(fetch, ttl=ttl)
     if at_once:
-        clock.set_task_factory(request.getfixturevalue("eager"))
+        clock.set_task_factory(request.getfixturevalue("eager_somehow"))
     assert await cached() == "x"
     assert ttl.results == []
     assert not cached.cache_contains()
@@ -352,7 +352,7 @@ async def test_it_may_start_a_call(
 ) -> None:
     """A call with the same key joins the one that is about to end."""
     if is_eager:
-        clock.set_task_factory(request.getfixturevalue("eager"))
+        clock.set_task_factory(request.getfixturevalue("eager_somehow"))
     ttl = Ttl(5)
     function = timed(ttl=ttl)
     started: List["asyncio.Future[Any]"] = []
@@ -366,7 +366,7 @@ async def test_it_may_start_a_call(
 
 @on_clock
 async def test_it_may_have_another_result_take_its_place(
-    clock: ClockLoop, timed: Decorate, eager: Any
+    clock: ClockLoop, timed: Decorate, eager_somehow: Any
 ) -> None:
     """The other result stays, even if it is equal to everything."""
     ttl = Ttl(None, 5)
@@ -376,7 +376,7 @@ async def test_it_may_have_another_result_take_its_place(
         return results.pop(0)
 
     function = timed(fetch, ttl=ttl, key=lambda: None)
-    clock.set_task_factory(eager)
+    clock.set_task_factory(eager_somehow)
 
     def replace() -> None:
         ttl.does = lambda: None
@@ -394,12 +394,12 @@ async def test_it_may_have_another_result_take_its_place(
 @pytest.mark.parametrize("answer", [5, None])
 @on_clock
 async def test_it_may_evict_the_entry(
-    clock: ClockLoop, timed: Decorate, eager: Any, options: Any, answer: Any
+    clock: ClockLoop, timed: Decorate, eager_somehow: Any, options: Any, answer: Any
 ) -> None:
     """By a call that it starts. Its answer has no effect then."""
     ttl = Ttl(answer)
     function = timed(identity, ttl=ttl, maxsize=1, **options)
-    clock.set_task_factory(eager)
+    clock.set_task_factory(eager_somehow)
 
     def evict() -> None:
         ttl.does = lambda: None

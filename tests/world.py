@@ -5,13 +5,12 @@ import contextlib
 import gc
 import math
 import sys
-import types
 import weakref
-from typing import Any, Dict, Generator, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 import async_lru
 
-from .helpers import PYPY, ClockLoop, Thing, timers, turns
+from .helpers import PYPY, ClockLoop, Thing, resume, timers, turns, wait_for
 
 TTL = 10.0
 REFRESH = 4.0
@@ -34,17 +33,6 @@ class Key:
     def __eq__(self, other: object) -> bool:
         self.watch.moment(sys._getframe())
         return isinstance(other, Key) and self.number == other.number
-
-
-@types.coroutine
-def resume(begun: Any, waits_for: Any) -> Generator[Any, Any, Any]:
-    """Go on with a coroutine that was begun by ``send``, in the task that awaits this."""
-    yield waits_for
-    return (yield from begun)
-
-
-async def wait_for(awaitable: Any) -> Any:
-    return await awaitable
 
 
 class World:
