@@ -26,7 +26,7 @@ DOUBLINGS = 3
 ROUNDS = 5
 # By how much the power may exceed what is allowed: what outgrows the processor's caches is
 # slower, a heap is not quite linear, and some steps are short.
-MARGIN = 0.5
+MARGIN = 0.35
 
 Case = Callable[[int], Awaitable[float]]
 
