@@ -10,21 +10,18 @@ import functools
 import sys
 from asyncio import AbstractEventLoop, Future, Task
 from contextvars import copy_context
+from functools import partial
 from time import monotonic
 from types import CoroutineType
 from typing import Any, Awaitable, Dict, Hashable, List, Optional, Sequence, Set, Tuple, cast
 from weakref import ref
 
-from ._cache import EMPTY, MISSING, Cache, Entry, run_in
+from ._cache import EMPTY, MISSING, Cache, Entry, nothing, run_in
 from ._loops import Function, Loops
 
-
-def _no_call_graph(*_: object) -> None:
-    """Do nothing: asyncio has a call graph from 3.14 on."""
-
-
-_add_to_graph: Any = getattr(asyncio, "future_add_to_awaited_by", _no_call_graph)
-_discard_from_graph: Any = getattr(asyncio, "future_discard_from_awaited_by", _no_call_graph)
+# asyncio has a call graph from 3.14 on.
+_add_to_graph: Any = getattr(asyncio, "future_add_to_awaited_by", nothing)
+_discard_from_graph: Any = getattr(asyncio, "future_discard_from_awaited_by", nothing)
 
 _Coroutine: Any = CoroutineType
 # How many functions may start on the stack of one another.
@@ -91,11 +88,12 @@ class Call:
                 cache.insert(self.entry)
             elif cache.bounded:
                 cache.touch(self.entry.key)
-            if self.depth < _DEPTH and not self.background and _starts_eagerly(self.loop):
-                self.task = Task(self.coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-            else:
+            eager = self.depth < _DEPTH and not self.background and _starts_eagerly(self.loop)
+            make: Any = partial(Task, loop=self.loop, eager_start=True)
+            if not eager:
                 _require_stack()
-                self.task = self.loop.create_task(self.coroutine)
+                make = self.loop.create_task
+            self.task = make(self.coroutine)
             if self.loops.function.options.asks:
                 self.context = getattr(self.task, "get_context", copy_context)()  # from 3.12
             if not self.settle():
@@ -196,9 +194,9 @@ class Call:
         if error is not None:
             # Break the reference cycle: exception, traceback, frame.
             del error
-            self.remove_entry()
+            self.after_failure()
 
-    def remove_entry(self) -> None:
+    def after_failure(self) -> None:
         """Remove the entry of a failed call. After a failed refresh, the old result stays."""
         cache, entry, refresh = self.cache(), self.entry, self.loops.function.options.refresh
         if cache is None:
@@ -273,6 +271,11 @@ class Call:
             self.entry.call = None
             if cache is not None:
                 cache.remove(self.entry)
+
+    def release(self) -> None:
+        """Release the old result of a refresh whose entry has been removed."""
+        if self.cache() is None:
+            self.entry.value = None
 
     def cancel_refresh(self) -> None:
         """Cancel a refresh whose entry has been removed, unless a caller has joined it."""
@@ -386,11 +389,8 @@ def _look_up(loops: Loops, cache: Cache, found: Any, key: Hashable) -> Tuple[Cac
 
 def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwargs: Any) -> Any:
     """A result that is there. If it is due, a refresh is started, unless one is running."""
-    if type(found) is not Entry:
-        cache.hit(key)
-        return found
-    value = found.value
-    if found.call is not None or monotonic() < found.fresh_until:
+    value = found.value if type(found) is Entry else found
+    if type(found) is not Entry or found.call is not None or monotonic() < found.fresh_until:
         cache.hit(key)
         return value
     call: Optional[Call] = None
@@ -400,8 +400,8 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
         call.start(cache)
         if call.settled:
             call.leave()  # a task factory has run it at once
-        elif call.background and call.cache() is None:
-            call.cancel()  # a task factory has run its first step, which removed its entry
+        else:
+            call.cancel_refresh()  # its first step, if it has taken one, may remove its entry
         return value
     finally:
         # Break the reference cycle: exception, traceback, frame, call.
@@ -493,13 +493,16 @@ def _waiting_for(call: Call) -> Set[Call]:
 
 def _starts_eagerly(loop: AbstractEventLoop) -> bool:
     """Whether asyncio itself makes the loop's tasks, and can start them eagerly."""
-    kind: Any = type(loop)
-    plain = _makes_tasks_of_asyncio(kind)
-    return plain and loop.get_task_factory() is None and not loop.get_debug()
+    return (
+        _makes_tasks_of_asyncio(cast("Any", type(loop)))
+        and sys.version_info >= (3, 12)
+        and loop.get_task_factory() is None
+        and not loop.get_debug()
+    )
 
 
 @functools.lru_cache(maxsize=8)
 def _makes_tasks_of_asyncio(kind: Any) -> bool:
     uvloop = getattr(sys.modules.get("uvloop"), "Loop", None)
     makers = [getattr(each, "create_task", None) for each in (asyncio.BaseEventLoop, uvloop)]
-    return sys.version_info >= (3, 12) and kind.create_task in makers
+    return kind.create_task in makers

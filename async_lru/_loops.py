@@ -54,7 +54,7 @@ class Function:
         self.living: Set[ref[Loops]] = set()
         # The loops in which it has been called, and those in which it is closed for all
         # instances, those to come included.
-        self.known: Dict[ref[AbstractEventLoop], None] = {}
+        self.called_in: Dict[ref[AbstractEventLoop], None] = {}
         self.closed: Dict[ref[AbstractEventLoop], None] = {}
         # Whether the loop-reset warning has been issued.
         self.warned = False
@@ -98,11 +98,11 @@ class Function:
 
     def add_loop(self, loop: AbstractEventLoop) -> None:
         """Note a loop that calls for the first time, and keep none alive that does not run."""
-        for table in self.known, self.closed:
+        for table in self.called_in, self.closed:
             for reference in list(table):
                 if reference() is None:
                     table.pop(reference, None)
-        self.known[ref(loop)] = None
+        self.called_in[ref(loop)] = None
         for loops in self.every():
             loops.remove_idle()
 
@@ -118,7 +118,7 @@ class Loops:
     def __init__(self, function: Function) -> None:
         self.function = function
         # The instance that keeps this, weakly, if one does.
-        self.owner: Callable[[], Any] = lambda: None
+        self.owner: Callable[[], Any] = nothing
         # All caches. Only a loop's own thread puts one in; anybody may take it out.
         self.by_loop: Dict[ref[AbstractEventLoop], Cache] = {}
         # The caches that a hit may use, and EMPTY where a loop's is out of service. This table
@@ -162,7 +162,7 @@ class Loops:
     def bind(self, loop: AbstractEventLoop) -> Cache:
         """An empty cache for a loop. A new loop drops what closed loops have left."""
         function = self.function
-        if ref(loop) not in function.known:
+        if ref(loop) not in function.called_in:
             function.add_loop(loop)
         lost = ref(loop) not in self.calls and self.remove_closed()
         cache = Cache(ref(loop), function.options.maxsize)
@@ -209,10 +209,10 @@ class Loops:
     def is_closed(self, loop: AbstractEventLoop) -> bool:
         return ref(loop) in self.closed or ref(loop) in self.function.closed
 
-    def every(self) -> List[Tuple[AbstractEventLoop, Cache]]:
+    def caches(self) -> List[Cache]:
         """The caches whose loops are still there."""
-        both = [(each(), self.by_loop.get(each)) for each in list(self.by_loop)]
-        return [(loop, cache) for loop, cache in both if not (loop is None or cache is None)]
+        caches = [self.by_loop.get(reference, EMPTY) for reference in list(self.by_loop)]
+        return [cache for cache in caches if cache.loop() is not None]
 
     def known(self) -> List[AbstractEventLoop]:
         """The loops in which it has been called or closed and that are still there."""
@@ -226,7 +226,7 @@ class Loops:
         return [call for call in calls if call is not None]
 
     def contains(self, key: Hashable) -> bool:
-        return any(key in cache for _, cache in self.every())
+        return any(key in cache for cache in self.caches())
 
     def retire(self, loop: AbstractEventLoop) -> None:
         """Take a loop's cache out of service: what is recorded has to be applied first."""
@@ -234,7 +234,7 @@ class Loops:
             self.serving[loop] = EMPTY
 
     def invalidate(self, key: Hashable) -> bool:
-        found = [cache.invalidate(key) for _, cache in self.every()]
+        found = [cache.invalidate(key) for cache in self.caches()]
         self.retire_changed()
         return any(found)
 
@@ -251,8 +251,8 @@ class Loops:
             calls = self.calls_in(loop)
             # Results are released in their loop's thread, or at once if it does not run.
             kept = cache if loop.is_running() else None
-            if kept is None:
-                _release(calls)
+            for call in calls if kept is None else ():
+                call.release()
             run_in(loop, partial(_cancel_refreshes, calls, kept))
 
     def retire_changed(self) -> None:
@@ -281,17 +281,10 @@ class Loops:
         return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"
 
 
-def _release(calls: List[Any]) -> None:
-    """Release the old results of refreshes whose entries have been removed."""
-    for call in calls:
-        if call.cache() is None:
-            call.entry.value = None
-
-
 def _cancel_refreshes(calls: List[Any], cache: Optional[Cache]) -> None:
     """Cancel the refreshes of a cache that has been cleared, and its timer."""
-    _release(calls)
     for call in calls:
+        call.release()
         call.cancel_refresh()
     if cache is not None:
         cache.close()
@@ -301,7 +294,7 @@ def _cancel_refreshes(calls: List[Any], cache: Optional[Cache]) -> None:
 
 
 def info(function: Function, every: List[Loops]) -> functools._CacheInfo:
-    caches = [cache for loops in every for _, cache in loops.every()]
+    caches = [cache for loops in every for cache in loops.caches()]
     return functools._CacheInfo(
         hits=sum(cache.hits for cache in caches),
         misses=sum(cache.misses for cache in caches),
