@@ -4,8 +4,7 @@ import types
 from functools import partial, partialmethod
 from typing import Any, Callable, Hashable, Optional, cast
 
-from ._function import is_coroutine_function
-from ._options import TTL, Options, Seconds
+from ._options import TTL, Options, Seconds, is_coroutine_function
 from ._wrapper import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
 

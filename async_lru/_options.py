@@ -1,14 +1,19 @@
 """The options of a decorated function: checked, and what they mean for a key and a result."""
 
+import asyncio
 import functools
+import inspect
 import math
 import random
+import sys
 from datetime import timedelta
 from numbers import Real
 from time import monotonic
 from typing import Any, Callable, Dict, Hashable, List, Optional, Tuple, Union
 
-from ._function import is_coroutine_function
+is_coroutine_function: Callable[[Any], bool] = (
+    inspect.iscoroutinefunction if sys.version_info >= (3, 14) else asyncio.iscoroutinefunction
+)
 
 # By time.monotonic(): the moments from which a result is due for a refresh, and has expired.
 Lifetime = Tuple[float, float]

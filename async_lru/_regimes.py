@@ -1,7 +1,8 @@
 """Which caches a call uses: those of the function, or those of its instance.
 
-Each regime has a coroutine function that is all of a hit. It does not refer to the wrapper, so
-that no cycle keeps a decorated function that is dropped.
+Each regime has a coroutine function that is all of a hit. What the two
+share is written twice, because each hit would pay for a Python call in between. They do not
+refer to the wrapper, so that no cycle keeps a decorated function that is dropped.
 """
 
 import asyncio
@@ -11,43 +12,52 @@ from time import monotonic
 from typing import Any, Callable, Coroutine, Dict, Hashable, List, Optional, Tuple, cast
 from weakref import ref
 
+from ._answer import answer, close, function_coroutine
 from ._cache import EMPTY, MISSING, Entry
-from ._call import answer, close, function_coroutine
 from ._loops import Function, Loops
 from ._options import is_method_of, untyped_key
 
 CoroutineFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
-class Shared:
-    """All calls of a function share one cache in each event loop."""
+class Regime:
+    """What both regimes do alike."""
 
     def __init__(self, function: Function) -> None:
         self.function = function
         self.make_key = function.options.key_maker()
-        self.loops: Optional[Loops] = Loops(function)
-
-    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, Optional[Loops]]:
-        """The key of a call, and the caches that it uses, if there are any."""
-        return self.make_key(args, kwargs), self.loops
-
-    def every_of(self, instance: Any) -> List[Loops]:  # noqa: ARG002
-        """The caches that a bound method is about: here those of the whole function."""
-        return self.function.every()
 
     async def close(self, *, wait: bool) -> None:
         self.function.closed[ref(asyncio.get_running_loop())] = None
         await close(self.function.every(), wait)
 
-    async def close_of(self, instance: Any, *, wait: bool) -> None:  # noqa: ARG002
-        await self.close(wait=wait)
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.function.name}>"
 
+
+class Shared(Regime):
+    """All calls of a function share one cache in each event loop."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__(function)
+        self.loops = Loops(function)
+
+    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, Optional[Loops]]:
+        """The key of a call, and the caches that it uses, if there are any."""
+        key = self.make_key(args, kwargs)
+        self.function.require_hashable(key)
+        return key, self.loops
+
+    def every_of(self, instance: Any) -> List[Loops]:  # noqa: ARG002
+        """The caches that a bound method is about: here those of the whole function."""
+        return [self.loops]
+
+    async def close_of(self, instance: Any, *, wait: bool) -> None:  # noqa: ARG002
+        await self.close(wait=wait)
+
     def coroutine_function(self) -> CoroutineFunction:
-        loops: Any = self.loops
-        serving, function, make_key = loops.serving, self.function, self.make_key
+        loops, function, make_key = self.loops, self.function, self.make_key
+        serving = loops.serving
         plain = make_key is untyped_key
 
         async def call(*args: Any, **kwargs: Any) -> Any:
@@ -77,7 +87,7 @@ class Shared:
 _numbers = itertools.count()
 
 
-class PerInstance(Shared):
+class PerInstance(Regime):
     """Each instance of a method's class keeps its own caches, one in each event loop.
 
     They serve only their owner, recognized by identity: a shallow copy of the instance refers
@@ -86,8 +96,7 @@ class PerInstance(Shared):
     """
 
     def __init__(self, function: Function, name: str) -> None:
-        self.function = function
-        self.make_key = function.options.key_maker()
+        super().__init__(function)
         # Under this name in the __dict__ of an instance. It is private to this function: an
         # override and what it overrides have one each.
         self.entry = f"_cache_{next(_numbers)}_of_{name}"
@@ -111,7 +120,9 @@ class PerInstance(Shared):
 
     def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, Optional[Loops]]:
         instance, *others = args or (MISSING,)
-        return self.key(instance, tuple(others), kwargs), self.loops_of(instance)
+        key = self.key(instance, tuple(others), kwargs)
+        self.function.require_hashable(key)
+        return key, self.loops_of(instance)
 
     def every_of(self, instance: Any) -> List[Loops]:
         loops = self.loops_of(instance)

@@ -1,7 +1,9 @@
 """What a decorated function is: the callable that users hold, and its bound form."""
 
+import asyncio
 import copy
 import functools
+import inspect
 import types
 import warnings
 from typing import (
@@ -14,10 +16,11 @@ from typing import (
     Optional,
     Tuple,
     TypeVar,
+    Union,
     cast,
 )
 
-from ._function import Annotations, CoroutineFunction, Text
+from ._cache import nothing
 from ._loops import Function, _CacheParameters, info, parameters
 from ._options import Options
 from ._regimes import PerInstance, Shared
@@ -26,6 +29,7 @@ from ._sending import SENT, SENT_STATE, carrier, deep_copy, receive, reduce
 _R = TypeVar("_R", covariant=True)
 _T = TypeVar("_T", covariant=True)
 _Self = TypeVar("_Self")
+_Regime = Union[Shared, PerInstance]
 
 # Without the annotations: since 3.14 reading them may evaluate them.
 _COPIED = [
@@ -34,6 +38,41 @@ _COPIED = [
 # Each decorated function, and each bound one, has its own coroutine function in this slot. (By
 # name, because type checkers take what is in __slots__ for an attribute that is not bound.)
 _OF_EACH = ("__call__",)
+
+
+class CoroutineFunction:
+    """Instances are coroutine functions to asyncio (below 3.14) and to inspect (from 3.12)."""
+
+    __slots__ = ()
+    _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
+    if TYPE_CHECKING:  # each instance has those of its function
+        __name__: str
+        __qualname__: str
+
+
+# From 3.12 on.
+_mark: Callable[[Any], object] = getattr(inspect, "markcoroutinefunction", nothing)
+_mark(CoroutineFunction)
+
+
+class Annotations(Dict[str, Any]):
+    """A class's own annotations, none; an instance has those of its function."""
+
+    def __get__(self, instance: Any, owner: type) -> Dict[str, Any]:
+        if instance is None:
+            return self
+        annotations: Dict[str, Any] = instance.__wrapped__.__annotations__
+        return annotations
+
+
+class Text(str):  # noqa: SLOT000  # it is given its name
+    """A class's own ``__doc__`` or ``__module__``; an instance has that of its function."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else getattr(instance.__func__, self.name)
 
 
 class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
@@ -66,7 +105,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         qualname = getattr(named, "__qualname__", repr(named))
         name = getattr(named, "__name__", qualname)
         shared = Function(function, qualname, options)
-        self.__regime: Shared = (
+        self.__regime: _Regime = (
             PerInstance(shared, name) if options.per_instance else Shared(shared)
         )
         call = self.__regime.coroutine_function()
@@ -117,7 +156,6 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         False
         """
         key, loops = self.__regime.find(args, kwargs)
-        self.__regime.function.require_hashable(key)
         return loops is not None and loops.contains(key)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
@@ -132,7 +170,6 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         (True, False)
         """
         key, loops = self.__regime.find(args, kwargs)
-        self.__regime.function.require_hashable(key)
         return loops is not None and loops.invalidate(key)
 
     def cache_clear(self) -> None:
@@ -219,8 +256,8 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]: ...
 
     @property
-    def __regime(self) -> Shared:
-        regime: Shared = cast("Any", self.__func__)._LRUCacheWrapper__regime
+    def __regime(self) -> _Regime:
+        regime: _Regime = cast("Any", self.__func__)._LRUCacheWrapper__regime
         return regime
 
     def cache_info(self) -> functools._CacheInfo:
