@@ -1,7 +1,7 @@
-"""What a call does that is no plain hit, and what closing does: with calls in flight.
+"""Calls that miss, join a call in flight or start a refresh; and closing.
 
-Each step that may wait says which calls it waits for. A call that would wait for itself is
-refused.
+Before a call waits, it says for which other calls. So a call that would wait for itself is
+found, and raises.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ async def answer(
     kwargs: Any,
     coroutine: Any = None,
 ) -> Any:
-    """What a call returns that is no plain hit.
+    """Return the result of a call that is no plain hit.
 
-    ``cache`` is EMPTY, or has ``found`` under the key. ``coroutine`` is the function's, if it
-    has been made in advance.
+    ``cache`` is EMPTY, or has ``found`` under the key. ``coroutine`` is the function's, if the
+    caller has made it already.
     """
     here = asyncio.current_task()
     caller = call_of(here)
@@ -57,7 +57,7 @@ async def answer(
         return await call.outcome(here)
     finally:
         if coroutine is not None and (call is None or call.coroutine is not coroutine):
-            coroutine.close()  # it was made in advance, and is not needed
+            coroutine.close()  # another call has come first
         if caller is not None:
             caller.waits = ()
         # Break the reference cycle: exception, traceback, frame, call.
@@ -65,19 +65,19 @@ async def answer(
 
 
 def _look_up(loops: Loops, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:
-    """The cache in service, and what is under the key. A call in flight there is not done."""
+    """The cache in service, and its entry for the key, settled if its task is done."""
     while True:
         if cache is EMPTY:
             cache = loops.enter()
             found = cache.lookup(key, MISSING)
-        # A task may be done before its callback has run. Then the outcome is there afterwards.
+        # A task may be done although its callback has not run yet. Settle it, then look again.
         if type(found) is not Entry or found.call is None or not found.call.settle():
             return cache, found
         cache = EMPTY
 
 
 def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwargs: Any) -> Any:
-    """A result that is there. If it is due, a refresh is started, unless one is running."""
+    """Return a cached result. If it is due and no refresh is running, start one."""
     value = found.value if type(found) is Entry else found
     if type(found) is not Entry or found.call is not None or monotonic() < found.fresh_until:
         cache.hit(key)
@@ -90,7 +90,7 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
         if call.settled:
             call.leave()  # a task factory has run it at once
         else:
-            call.cancel_refresh()  # its first step, if it has taken one, may remove its entry
+            call.cancel_refresh()  # its first step may have removed the entry
         return value
     finally:
         # Break the reference cycle: exception, traceback, frame, call.
@@ -110,7 +110,7 @@ def _join(call: Call, cache: Cache, key: Hashable, caller: Optional[Call]) -> No
 
 
 def _cycle(call: Call, caller: Call) -> str:
-    """What to say if the call waits for the caller that would wait for it."""
+    """The error message if the call already waits for the caller; else an empty string."""
     path = _path(call, caller)
     if path is None:
         return ""
@@ -120,7 +120,7 @@ def _cycle(call: Call, caller: Call) -> str:
 
 
 def _path(start: Call, end: Call) -> Optional[List[Call]]:
-    """The calls by which one waits for another, which itself is not among them."""
+    """The calls through which one waits for another; None if it does not wait for it."""
     before: Dict[Call, Optional[Call]] = {start: None}
     following: List[Call] = [start]
     while following:
@@ -139,7 +139,7 @@ def _path(start: Call, end: Call) -> Optional[List[Call]]:
 
 
 def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:
-    """The coroutine of a call; what the function returns may be another awaitable."""
+    """Call the function. If it returns another awaitable, wrap that in a coroutine."""
     coroutine: Any = function.function(*args, **kwargs)
     if type(coroutine) is _Coroutine or asyncio.iscoroutine(coroutine):
         return coroutine
@@ -151,9 +151,9 @@ async def _await(awaitable: Awaitable[Any]) -> Any:
 
 
 async def close(every: List[Loops], wait: bool) -> None:
-    """Close caches of the running loop, and see their calls in flight to the end.
+    """Close caches in the running loop, and wait until their calls in flight have ended.
 
-    The calls that wait for the one that closes are left alone.
+    Calls that wait for the call that closes are neither cancelled nor waited for.
     """
     loop, caller = asyncio.get_running_loop(), call_of(asyncio.current_task())
     for loops in every:
@@ -164,14 +164,14 @@ async def close(every: List[Loops], wait: bool) -> None:
         caller.waits = calls = [call for call in calls if call not in waiting]
     try:
         if any(call.task is None for call in calls):
-            # This is running in their first steps: they have their tasks after a turn.
+            # It is still in its first step, which has led here. After one turn it has a task.
             await asyncio.sleep(0)
         tasks = [call.task for call in calls if call.task is not None]
         if not wait:
             for call in calls:
                 call.cancel()
         if tasks:
-            # Cancelled here, the caches stay closed, and the calls go on as they are.
+            # If this is cancelled here, the caches stay closed and the calls continue.
             await asyncio.wait(tasks)
     finally:
         if caller is not None:

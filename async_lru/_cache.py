@@ -1,4 +1,4 @@
-"""One event loop's results by key: which is the least recently used, which expires next.
+"""The results of one event loop by key, with their order of use and their expiry.
 
 Only the loop's own thread changes ``entries`` and ``queue``. Another thread, a signal handler
 or a finalizer must not: it would remove an entry between the look-up of a hit and its
@@ -18,14 +18,14 @@ from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Callable, Dict, Hashable, List, Optional
 from weakref import ref
 
-# A moment that is past.
+# A moment in the past.
 EXPIRED = -math.inf
-# For how many seconds, and how many entries at least, expired entries are removed at a time.
+# One slice of expiry takes that many seconds, or as long as that many entries need.
 _SLICE, _AT_LEAST = 0.003, 64
 
 
 class Entry:
-    """What a cache holds for a call in flight, or for a result that expires.
+    """A call in flight, or a result that expires, as the cache holds it.
 
     An entry is *in flight* while its first call runs. Then it is *fresh* before
     ``fresh_until``, *due* for a refresh until ``expires_at``, and *expired* from then on. A
@@ -40,8 +40,8 @@ class Entry:
         # By time.monotonic().
         self.fresh_until = EXPIRED
         self.expires_at = EXPIRED
-        # By the loop's clock: when the timer removes it. EXPIRED if it is not in the queue; it
-        # must not change while it is, because the queue is ordered by it.
+        # When the timer removes it, by the loop's clock. EXPIRED if it is not in the queue. It
+        # must not change while the entry is in the queue, which is ordered by it.
         self.timer_at = EXPIRED
         # The call in flight: the first one, or a refresh.
         self.call: Any = None
@@ -61,12 +61,12 @@ class Entry:
         return f"<Entry {self.key!r}, {self.state()}>"
 
 
-# What a look-up finds where there is nothing: an entry that has expired, and has no call.
+# The result of a look-up that finds nothing: an expired entry without a call.
 MISSING = Entry(None)
 
 
 def nothing(*_: object) -> None:
-    """Stand for a weak reference to nothing, and for a step that is not taken."""
+    """Return None, as a dead weak reference does, or as a step that does nothing."""
 
 
 class Cache:
@@ -77,31 +77,31 @@ class Cache:
         loop: Callable[[], "Optional[asyncio.AbstractEventLoop]"],
         maxsize: Optional[int],
     ) -> None:
-        # Weakly: a cache keeps no loop alive.
+        # A weak reference, because a cache keeps no loop alive.
         self.loop = loop
         self.maxsize = math.inf if maxsize is None else maxsize
         self.bounded = maxsize is not None
         # By key, the least recently used first: an entry, or a bare result.
         self.entries: "OrderedDict[Hashable, Any]" = OrderedDict()
-        # What a hit calls, with the attribute look-ups done.
+        # Bound once, because each hit calls them.
         self.lookup = self.entries.get
         self.touch = self.entries.move_to_end
         self.hits = 0
         self.misses = 0
-        # The records: keys whose entries are to be removed, and those being removed.
+        # The records: the keys whose entries are to be removed, and those being removed now.
         self.invalidated: Dict[Hashable, object] = {}
         self.applying: Dict[Hashable, object] = {}
-        # True from when the loop is told of records until it applies them.
+        # True after the loop has been told of records, until it applies them.
         self.woken = False
-        # A heap of the entries that expire. An entry that is removed before its time stays in
-        # it until it is the first, or until half of the queue are such entries.
+        # A heap of the entries that expire. An entry that is removed early stays in it until
+        # it is the first, or until half of the queue are such entries.
         self.queue: List[Entry] = []
         # How many such entries there are. Their fresh_until is EXPIRED.
         self.discarded = 0
-        # The timer for the first of the queue, weakly, and the moment that it is set for.
+        # A weak reference to the timer for the first entry, and the moment that it is set for.
         self.watch: Callable[[], Optional[Watch]] = nothing
         self.due = EXPIRED
-        # True once no timer may be set.
+        # After closing, no timer is set any more.
         self.closed = False
 
     # From anywhere.
@@ -129,7 +129,7 @@ class Cache:
         while True:
             records = self.invalidated
             first = records.setdefault(key, mark) is mark
-            # If they are being applied, this one came too late to be seen: record it again.
+            # apply() may have taken the records in between, without this one: record it again.
             if records is self.invalidated:
                 break
         loop = self.loop()
@@ -141,14 +141,14 @@ class Cache:
     # In the loop's thread.
 
     def apply(self) -> None:
-        """Remove what is recorded."""
+        """Remove the entries whose keys are recorded."""
         while self.invalidated:
-            # A new dict each time: one that was large once stays slow to list.
+            # A new dict each time, because one that was large once stays slow to list.
             records = self.applying = self.invalidated
             self.invalidated = {}
             for key in list(records):
                 self.removed(self.entries.pop(key, None))
-                # The record goes last, so that the entry is not seen again.
+                # The record is deleted last, so that nobody sees the entry again.
                 del records[key]
 
     def hit(self, key: Hashable) -> None:
@@ -161,14 +161,14 @@ class Cache:
         if len(self.entries) < self.maxsize:
             self.entries[entry.key] = entry
         elif self.maxsize:
-            # Keep a reference to what is evicted until the new entry stands: its finalizer may
-            # look at the cache.
+            # Keep a reference to the old result until the new entry is in place, because the
+            # finalizer of the result may call the function.
             _key, evicted = self.entries.popitem(last=False)
             self.entries[entry.key] = entry
             self.removed(evicted)
 
     def store(self, entry: Entry, value: Any, fresh_until: float, expires_at: float) -> None:
-        """Put a result in the place of its entry, which is there."""
+        """Put a result in place of its entry, which is in the cache."""
         if fresh_until == math.inf:
             self.entries[entry.key] = value
             self.removed(entry)
@@ -189,12 +189,12 @@ class Cache:
                 self.set_timer()
 
     def remove(self, entry: Entry) -> None:
-        """Remove an entry that is under its key."""
+        """Remove an entry that is in the cache."""
         self.entries.pop(entry.key, None)
         self.removed(entry)
 
     def removed(self, found: Any) -> None:
-        """Release what an entry holds that has been removed, and cancel its refresh."""
+        """After an entry has been removed: release its result, and cancel its refresh."""
         if type(found) is not Entry:
             return
         found.key = found.value = None
@@ -210,7 +210,7 @@ class Cache:
             found.call.cancel_refresh()
 
     def expire(self) -> None:
-        """Remove the entries whose time has come, for a few milliseconds.
+        """Remove expired entries, for a few milliseconds.
 
         The timer is believed: the loop may have a time of its own. A refresh in flight takes
         the entry's place.
@@ -235,7 +235,7 @@ class Cache:
         self.set_timer()
 
     def set_timer(self) -> None:
-        """Have one timer, for the first of the queue: one for each would cost half a miss."""
+        """Set the timer for the first entry. A timer for each would cost half a miss."""
         self.cancel_timer()
         while self.queue and self.queue[0].fresh_until == EXPIRED:
             heappop(self.queue)
@@ -245,7 +245,7 @@ class Cache:
             self.due = self.queue[0].timer_at
             watch = Watch(self, _cancel_in_its_loop)
             watch.loop = loop
-            # In an empty context, to keep no caller's alive.
+            # In an empty context, because the timer must not keep that of a caller alive.
             watch.timer = loop.call_later(
                 max(self.due - loop.time(), 0), _fire, watch, context=Context()
             )
@@ -257,7 +257,7 @@ class Cache:
             watch.cancel()
 
     def close(self) -> None:
-        """Have no timer any more."""
+        """Cancel the timer, and set no other."""
         self.closed = True
         self.cancel_timer()
 
@@ -303,14 +303,14 @@ def _wake(reference: "ref[Cache]") -> None:
 
 
 def run_in(loop: asyncio.AbstractEventLoop, step: Callable[[], object]) -> None:
-    """Take a step in a loop's own thread, with its next turn; a closed loop takes none."""
+    """Take a step in a loop's own thread, in its next turn. A closed loop takes none."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(step, context=Context())
 
 
 def _cancel_in_its_loop(
     watch: Any,
-    # Bound here: at the interpreter's exit, a module's names are gone before the last object.
+    # Bound as defaults, because at exit the module's names are gone before the last object.
     is_finalizing: Callable[[], bool] = sys.is_finalizing,
     run_in: Callable[..., None] = run_in,
     nothing: Callable[..., None] = nothing,
@@ -319,5 +319,5 @@ def _cancel_in_its_loop(
     run(watch.loop, watch.cancel)
 
 
-# In the place of a cache that is out of service. It stays empty.
+# Stands in for a cache that is out of service. It stays empty.
 EMPTY = Cache(nothing, None)

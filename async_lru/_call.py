@@ -1,7 +1,7 @@
-"""A call in flight: the task that runs the function, and the callers who wait for it.
+"""A call in flight: the task that runs the function, and the callers that wait for it.
 
 The task runs the function's own coroutine. A :class:`Call` is a plain object beside it. It is
-settled by whatever first sees that the task is done: the task's callback, the caller that has
+settled by the first that sees that the task is done: the task's callback, the caller that has
 just started it, or a caller that comes in between. All of this happens in the loop's thread.
 """
 
@@ -22,7 +22,7 @@ from ._loops import Loops
 _add_to_graph: Any = getattr(asyncio, "future_add_to_awaited_by", nothing)
 _discard_from_graph: Any = getattr(asyncio, "future_discard_from_awaited_by", nothing)
 
-# How many functions may start on the stack of one another.
+# How many eager starts may be nested: each uses the stack of the one before.
 _DEPTH = 8
 
 
@@ -41,24 +41,24 @@ class Call:
         self.loops = loops
         self.loop = asyncio.get_running_loop()
         self.entry = entry
-        # The function's own.
+        # That of the function itself.
         self.coroutine = coroutine
-        # None until the task has been made: an eager one takes its first step before that.
+        # None until the task has been made. An eager task takes its first step before that.
         self.task: Any = None
-        # Of the task, for a ttl function.
+        # The task's context, for a ttl function.
         self.context: Any = None
-        # A future for each caller that waits, so that each can leave alone. After a failure,
-        # the callers that are yet to receive it.
+        # One future for each caller that waits, so that each caller can leave by itself. After
+        # a failure, those of the callers that have not received it yet.
         self.waiters: "Dict[Future[None], None]" = {}
         self.background = background
-        # How many eager starts are on the stack below it. A caller that has no task yet is
-        # in its first step, and so on the stack.
+        # How many eager starts are below it on the stack. A caller without a task is still in
+        # its first step, and so on the stack.
         self.depth: int = 0 if caller is None or caller.task is not None else caller.depth + 1
-        # The calls that this one waits for: one that it awaits, or several that it closes.
+        # The calls that this one waits for: the one that it awaits, or those that it closes.
         self.waits: Sequence[Call] = ()
         # True while a ttl function is asked about the result.
         self.settling = False
-        # The outcome. The traceback is kept because each raise prolongs the error's own.
+        # The outcome. The traceback is kept because each raise adds to that of the error.
         self.settled = False
         self.value: Any = None
         self.error: Optional[BaseException] = None
@@ -75,7 +75,7 @@ class Call:
 
     def start(self, cache: Cache) -> None:
         """Make the task. An eager one runs at once up to where the function suspends."""
-        # Plain assignments, which can be undone even if there is no stack for more.
+        # Plain assignments, because these can be undone even when the stack is full.
         cache.hits += self.background
         cache.misses += not self.background
         try:
@@ -97,10 +97,10 @@ class Call:
             if not self.settle():
                 self.task.add_done_callback(self.finish)
                 if hasattr(self.task, "_log_destroy_pending"):
-                    # If the loop is closed too early, asyncio warns of the caller's task.
+                    # If the loop is closed too early, asyncio warns about the caller's task.
                     self.task._log_destroy_pending = False
         except BaseException as error:
-            # KeyboardInterrupt, or there is no stack for more: first what calls no function.
+            # KeyboardInterrupt, or the stack is full: first the steps that call no function.
             cache.hits -= self.background
             cache.misses -= not self.background
             self.settled, self.received, self.entry.call = True, True, None
@@ -139,11 +139,11 @@ class Call:
             error = raised.with_traceback(cast("Any", raised.__traceback__).tb_next)
         try:
             self.end(error)
-            # A task factory may have wrapped the coroutine in a task that never ran it. This
-            # comes last, because it runs code of the function.
+            # A task factory may have wrapped the coroutine in a task that never started it.
+            # Closing comes last, because it runs code of the function.
             self.coroutine.close()
             if isinstance(error, (KeyboardInterrupt, SystemExit)) and not task.exception():
-                raise error  # of a ttl function: it leaves the loop, as any callback's does
+                raise error  # by a ttl function: it stops the loop, as in any callback
         finally:
             # Break the reference cycle: exception, traceback, frame, call.
             del error, task, self
@@ -160,7 +160,7 @@ class Call:
             return
         if options.asks:
             try:
-                # In a copy: a caller that shares the context may be in it.
+                # In a copy, because a caller may be running in the context itself.
                 lifetime = self.context.copy().run(options.lifetime, name, value)
             except BaseException:
                 # Break the reference cycle: exception, traceback, frame, call.
@@ -178,7 +178,7 @@ class Call:
             cache.store(entry, value, *lifetime)
 
     def end(self, error: Optional[BaseException]) -> None:
-        """Take the outcome to all callers."""
+        """Wake all callers; they take the outcome from here."""
         self.settled = True
         self.entry.call = None
         unregister(self)
@@ -206,17 +206,17 @@ class Call:
             cache.remove(entry)
 
     def cache(self) -> Optional[Cache]:
-        """The cache, if it still has the entry; all records are applied."""
+        """The cache with all records applied, if the entry is still in it."""
         cache = self.loops.current(self.loop)
         if cache is None or cache.lookup(self.entry.key) is not self.entry:
             return None
         return cache
 
     def report(self) -> None:
-        """Tell asyncio of a failure that nobody has received."""
+        """Report a failure that no caller has received to the loop's exception handler."""
         error = self.error
         if self.received or not isinstance(error, Exception):
-            return  # or cancelled, or it leaves the loop by itself
+            return  # no failure, or one that asyncio handles: cancelled, KeyboardInterrupt
         self.received = True
         name, kept = self.loops.function.name, self.cache() is not None
         message = f"Task exception was never retrieved: {name}"
@@ -229,21 +229,21 @@ class Call:
     # Its callers.
 
     async def outcome(self, here: "Optional[Task[Any]]") -> Any:
-        """Wait as a caller in this task; return the result, or raise the error."""
+        """Wait for the outcome, as a caller in the task ``here``."""
         waiter: "Future[None]" = self.loop.create_future()
         try:
             if not self.settled:
                 self.waiters[waiter] = None
                 _add_to_graph(self.task, here)
-                # Cancelled here, the caller leaves; the last one to leave cancels the call.
+                # If a caller is cancelled here, it leaves; the last to leave cancels the call.
                 await waiter
             if self.error is None:
                 return self.value
             self.received = True
             raise self.error.with_traceback(self.traceback)  # noqa: TRY301
         except GeneratorExit:
-            # The caller's coroutine is closed or collected, perhaps in another thread, or
-            # during another step: the loop's next turn sees to it.
+            # The caller's coroutine is closed or collected, perhaps in another thread, or in
+            # the middle of another step: it leaves in the loop's next turn.
             self.waiters.pop(waiter, None)
             run_in(self.loop, self.leave)
             raise
@@ -257,7 +257,7 @@ class Call:
             del self, here
 
     def leave(self) -> None:
-        """Cancel the call if its last caller has left, or report what nobody received."""
+        """If the last caller has left, cancel the call, or report its failure."""
         if self.waiters:
             return
         if self.settle():
@@ -265,7 +265,7 @@ class Call:
         else:
             self.cancel()
             cache = self.cache()
-            # The next call starts afresh, even while this one still cleans up.
+            # The next call starts the function anew, even while this one still cleans up.
             self.entry.call = None
             if cache is not None:
                 cache.remove(self.entry)
@@ -285,8 +285,8 @@ class Call:
             self.task.cancel()
 
 
-# All calls in flight by the id of their coroutine, weakly: a loop may be dropped, or closed,
-# while calls are in flight. Such a call leaves a dead reference, until its id comes again.
+# Weak references to all calls in flight, by the id of their coroutine: a loop may be dropped
+# while calls are in flight. Such a call leaves a dead reference, until its id is used again.
 _CALLS: Dict[int, Callable[[], Optional[Call]]] = {}
 
 
@@ -312,7 +312,7 @@ def call_of(task: "Optional[Task[Any]]") -> Optional[Call]:
 
 
 def _require_stack(calls: int = 8) -> None:
-    """Raise RecursionError, if at all, now: asyncio logs a task that it has made by half."""
+    """Raise RecursionError here rather than in asyncio, which would log a half-made task."""
     if calls:
         _require_stack(calls - 1)
 

@@ -1,4 +1,4 @@
-"""``alru_cache``: what may be decorated, and with which options."""
+"""``alru_cache``: its forms, and the kinds of functions that it decorates."""
 
 import types
 from functools import partial, partialmethod
@@ -20,13 +20,14 @@ def alru_cache(
 ) -> Any:
     """Cache the results of a coroutine function, as ``functools.lru_cache`` does.
 
-    Used as ``@alru_cache``, ``@alru_cache()`` or with options. What may be decorated is a
-    coroutine function, a ``functools.partial`` or ``partialmethod`` or a bound method of one,
-    or a ``classmethod`` or ``staticmethod`` of one.
+    Used as ``@alru_cache``, ``@alru_cache()`` or with options. It decorates a coroutine
+    function, or a ``partial``, ``partialmethod``, bound method, ``classmethod`` or
+    ``staticmethod`` of one.
 
     :param maxsize: how many results are kept in each event loop before the least recently used
         one is evicted (an int; None for no limit). Below zero it counts as 0: nothing is kept.
-    :param typed: whether equal arguments of different types have entries of their own.
+    :param typed: whether equal arguments of different types, such as 1 and 1.0, are cached
+        separately.
     :param ttl: for how many seconds a result is kept, from the moment the call returns (a real
         number >= 0 or a ``datetime.timedelta``; None for no limit), or a function that gets
         the result and returns that: None for no limit, zero or less for not at all.
@@ -34,14 +35,15 @@ def alru_cache(
         requires ttl), drawn for each result by ``random.uniform``.
     :param key: a function that gets the arguments of a call, the instance or class first, and
         returns a hashable key. By default the arguments are the key.
-    :param refresh: the age in seconds from which a call has the result renewed in the
-        background (a number or timedelta as for ttl; requires ttl, and is less than it).
-    :param per_instance: whether each instance has a cache of its own, which goes with it. For
-        methods of instances that have a ``__dict__`` and can be weakly referenced.
-    :raises RuntimeError: what is decorated is not a coroutine function.
-    :raises NotImplementedError: it is not even callable, or maxsize is no int.
+    :param refresh: the age in seconds from which a hit also starts the function in the
+        background, to replace the result (a number or timedelta as for ttl; requires ttl, and
+        must be less than it).
+    :param per_instance: whether each instance has its own cache, which is freed together with
+        it. For methods of instances that have a ``__dict__`` and can be weakly referenced.
+    :raises RuntimeError: the decorated object is not a coroutine function.
+    :raises NotImplementedError: it is not even callable, or maxsize is not an int.
     :raises TypeError: another option has a wrong type, or key or ttl is a coroutine function.
-    :raises ValueError: an option makes no sense, alone or with the others.
+    :raises ValueError: an option makes no sense by itself or with the others.
 
     >>> @alru_cache(maxsize=32, ttl=60)
     ... async def double(x):
@@ -50,13 +52,13 @@ def alru_cache(
     8
 
     A call raises what the function raises; TypeError if the arguments are not hashable;
-    RuntimeError if it would wait for itself, or if the running loop's cache is closed.
+    RuntimeError if it would wait for its own result, or if the cache is closed in this loop.
     """
     size = maxsize if maxsize is None or isinstance(maxsize, int) else 128
     options = Options(size, typed, ttl, jitter, key, refresh, per_instance)
     if size is maxsize:
         return partial(_decorate, options=options)
-    return _decorate(maxsize, options)  # no size, but the function itself
+    return _decorate(maxsize, options)  # not a size, but the function itself
 
 
 def _decorate(function: Any, options: Options) -> Any:

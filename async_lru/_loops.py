@@ -1,7 +1,7 @@
 """The caches of a decorated function, or of one instance of a method: one for each event loop.
 
 Only a loop's own thread changes its cache. A hit takes the cache from ``serving`` and asks
-nothing more. Everybody else, from anywhere, leaves a record, *then* takes the cache out of
+nothing more. Any other change, from anywhere, leaves a record, *then* takes the cache out of
 service. The loop's next call applies the records, puts the cache into service, *then* looks
 again whether anything is recorded. A concurrent writer either found the cache in ``serving``
 and removed it, or recorded its change before this check. There is no lock.
@@ -27,15 +27,15 @@ from ._options import Options, why_unhashable
 
 
 class AlruCacheLoopResetWarning(UserWarning):
-    """Results cached for an event loop are gone, because that loop was closed.
+    """Cached results were dropped, because the event loop that they belong to is closed.
 
-    Without it they may be of no use, as a socket or a lock would be. Issued once for each
-    decorated function, by the first call in a new loop that finds entries of a closed one.
+    Such results may be unusable in another loop, as a socket or a lock is. The warning is
+    issued once for each decorated function, by the first call in a new loop.
     """
 
 
 class _CacheParameters(TypedDict):
-    """What ``cache_parameters()`` returns."""
+    """The result of ``cache_parameters()``."""
 
     typed: bool
     maxsize: Optional[int]
@@ -44,16 +44,16 @@ class _CacheParameters(TypedDict):
 
 
 class Function:
-    """What all caches of a decorated function have in common."""
+    """A decorated function, as all of its caches refer to it."""
 
     def __init__(self, function: Callable[..., Any], name: str, options: Options) -> None:
         self.function = function
         self.name = name
         self.options = options
-        # The function's own caches, or those of each instance, weakly.
+        # Weak references to the function's own caches, or to those of each instance.
         self.living: Set[ref[Loops]] = set()
         # The loops in which it has been called, and those in which it is closed for all
-        # instances, those to come included.
+        # instances, future ones included.
         self.called_in: Dict[ref[AbstractEventLoop], None] = {}
         self.closed: Dict[ref[AbstractEventLoop], None] = {}
         # Whether the loop-reset warning has been issued.
@@ -68,7 +68,7 @@ class Function:
         ]
 
     def explain(self, error: TypeError, key: Hashable) -> None:
-        """Say what helps if a key is not hashable, in a note: from 3.11 there are notes."""
+        """If the key is not hashable, add a note to the error that says what to do."""
         try:
             hash(key)
         except TypeError:
@@ -97,7 +97,7 @@ class Function:
         )
 
     def add_loop(self, loop: AbstractEventLoop) -> None:
-        """Note a loop that calls for the first time, and keep none alive that does not run."""
+        """Remember a loop that calls for the first time, and let go of those not running."""
         for table in self.called_in, self.closed:
             for reference in list(table):
                 if reference() is None:
@@ -111,21 +111,21 @@ class Function:
 
 
 class Loops:
-    """A cache for each event loop."""
+    """One cache for each event loop."""
 
     __slots__ = ("__weakref__", "by_loop", "calls", "closed", "function", "owner", "serving")
 
     def __init__(self, function: Function) -> None:
         self.function = function
-        # The instance that keeps this, weakly, if one does.
+        # A weak reference to the instance that holds this, if one does.
         self.owner: Callable[[], Any] = nothing
-        # All caches. Only a loop's own thread puts one in; anybody may take it out.
+        # All caches. Only a loop's own thread adds one; any thread may remove it.
         self.by_loop: Dict[ref[AbstractEventLoop], Cache] = {}
-        # The caches that a hit may use, and EMPTY where a loop's is out of service. This table
-        # keeps its loops alive, so that what ended loops have cached can be looked at. A loop
-        # that calls for the first time takes out those that do not run.
+        # The caches that a hit may use; EMPTY for one that is out of service. This table keeps
+        # its loops alive, so that the caches of ended loops can be looked at. A loop that
+        # calls for the first time removes the loops that do not run.
         self.serving: Dict[AbstractEventLoop, Cache] = {}
-        # The calls in flight by loop, weakly, those whose entries are gone included.
+        # Weak references to the calls in flight by loop, also to those without an entry.
         self.calls: Dict[ref[AbstractEventLoop], Dict[int, Callable[[], Any]]] = {}
         # The loops in which it is closed.
         self.closed: Dict[ref[AbstractEventLoop], None] = {}
@@ -134,7 +134,7 @@ class Loops:
     # In the loop's thread.
 
     def enter(self) -> Cache:
-        """The running loop's cache, put into service with nothing recorded against it."""
+        """Apply the records of the running loop's cache, and put it into service."""
         loop = asyncio.get_running_loop()
         reference = ref(loop)
         while not self.is_closed(loop):
@@ -160,18 +160,18 @@ class Loops:
         return cache
 
     def bind(self, loop: AbstractEventLoop) -> Cache:
-        """An empty cache for a loop. A new loop drops what closed loops have left."""
+        """Make an empty cache for a loop. A new loop drops the caches of closed loops."""
         function = self.function
         if ref(loop) not in function.called_in:
             function.add_loop(loop)
         lost = ref(loop) not in self.calls and self.remove_closed()
         cache = Cache(ref(loop), function.options.maxsize)
-        # A clear leaves the calls in flight where they are.
+        # After a clear, the table is there already: calls in flight stay in it.
         self.calls.setdefault(ref(loop), {})
         self.by_loop[ref(loop)] = cache
         if lost and not function.warned:
             function.warned = True
-            # Filters written for async_lru 2.4 match the beginning of the text.
+            # Filters written for async_lru 2.4 match the first words.
             _warn(
                 f"alru_cache detected event loop change: {function.name} was called in a new"
                 " event loop, and its results for a closed event loop were dropped. This is"
@@ -181,9 +181,9 @@ class Loops:
         return cache
 
     def remove_closed(self) -> bool:
-        """Drop what is kept for closed loops, and for those that are gone.
+        """Remove all that belongs to loops that are closed or freed.
 
-        True if results are lost that were not closed themselves.
+        True if this drops results of a cache that had not been closed itself.
         """
         lost = False
         for reference in list(self.calls):
@@ -199,7 +199,7 @@ class Loops:
         return lost
 
     def remove_idle(self) -> None:
-        """Keep no loop alive that its owner may have dropped without closing it."""
+        """Let go of the loops that do not run: their owner may have dropped them unclosed."""
         for loop in list(self.serving):
             if not loop.is_running() and not loop.is_closed():
                 self.serving.pop(loop, None)
@@ -210,17 +210,17 @@ class Loops:
         return ref(loop) in self.closed or ref(loop) in self.function.closed
 
     def caches(self) -> List[Cache]:
-        """The caches whose loops are still there."""
+        """The caches whose loops still exist."""
         caches = [self.by_loop.get(reference, EMPTY) for reference in list(self.by_loop)]
         return [cache for cache in caches if cache.loop() is not None]
 
     def known(self) -> List[AbstractEventLoop]:
-        """The loops in which it has been called or closed and that are still there."""
+        """The loops in which it has been called or closed, and that still exist."""
         every = [reference() for reference in list(self.calls)]
         return [loop for loop in every if loop is not None]
 
     def calls_in(self, loop: AbstractEventLoop) -> List[Any]:
-        """The calls in flight, those whose entries are gone included."""
+        """The calls in flight in a loop, also those without an entry."""
         references = self.calls.get(ref(loop), {})
         calls = [references.get(number, nothing)() for number in list(references)]
         return [call for call in calls if call is not None]
@@ -229,7 +229,7 @@ class Loops:
         return any(key in cache for cache in self.caches())
 
     def retire(self, loop: AbstractEventLoop) -> None:
-        """Take a loop's cache out of service: what is recorded has to be applied first."""
+        """Take a loop's cache out of service, until the loop has applied the records."""
         if loop in self.serving:
             self.serving[loop] = EMPTY
 
@@ -239,9 +239,9 @@ class Loops:
         return any(found)
 
     def clear(self) -> None:
-        """Drop the caches as they are: the next calls make new ones."""
-        # Keep a reference to the caches until all are out of service: the finalizer of a
-        # result may call the function, and must not find what has been cleared.
+        """Drop the caches as a whole. The next calls make new ones."""
+        # Keep a reference to the caches until all are out of service, because the finalizer of
+        # a result may call the function, and must not find a cleared result.
         dropped = [self.by_loop.pop(reference, None) for reference in list(self.by_loop)]
         self.retire_changed()
         for cache in dropped:
@@ -256,9 +256,9 @@ class Loops:
             run_in(loop, partial(_cancel_refreshes, calls, kept))
 
     def retire_changed(self) -> None:
-        """Take each cache out of service that has been cleared or has records.
+        """Take all caches out of service that have been cleared or have records.
 
-        Another thread may have done that, and be yet to take it out of service.
+        Also those that another thread has cleared, and will take out of service only later.
         """
         for loop in list(self.serving):
             cache = self.serving.get(loop, EMPTY)
@@ -268,14 +268,14 @@ class Loops:
     def close(self, loop: AbstractEventLoop) -> None:
         self.closed[ref(loop)] = None
         self.calls.setdefault(ref(loop), {})
-        # This keeps the loop alive, so that it can be said later that it is closed.
+        # This keeps the loop alive, so that cache_parameters() can report it as closed.
         self.serving[loop] = EMPTY
         cache = self.by_loop.get(ref(loop))
         if cache is not None:
             cache.close()
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return type(None), ()  # copied and pickled with an instance as nothing
+        return type(None), ()  # in a copy or pickle of its instance it is None
 
     def __repr__(self) -> str:
         return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"
@@ -290,7 +290,7 @@ def _cancel_refreshes(calls: List[Any], cache: Optional[Cache]) -> None:
         cache.close()
 
 
-# Over all caches that are given, of a function or of its instances. From anywhere.
+# Sums over the caches of a function, or of its instances. From anywhere.
 
 
 def info(function: Function, every: List[Loops]) -> functools._CacheInfo:
@@ -316,7 +316,7 @@ def parameters(function: Function, every: List[Loops]) -> _CacheParameters:
 
 
 def _closed(function: Function, known: List[Tuple[Loops, AbstractEventLoop]]) -> bool:
-    """Whether closed in the running loop; without one, whether all there are have been."""
+    """Whether it is closed in the running loop; without one, whether all caches are closed."""
     here = asyncio._get_running_loop()
     if here is None:
         closed = [loops.is_closed(loop) for loops, loop in known]
@@ -333,7 +333,7 @@ _COROUTINE = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENE
 def _warn(message: str, function: Any) -> None:
     """Issue the warning for the line that awaits the call.
 
-    A call that is a task by itself is awaited by no line: then for the function's first line.
+    If the call is a task by itself, no line awaits it: then for the function's first line.
     """
     frame: Optional[types.FrameType] = sys._getframe()
     while frame is not None and _is_passed(frame):
@@ -358,6 +358,6 @@ def _is_coroutine(frame: types.FrameType) -> bool:
 
 
 def _is_passed(frame: types.FrameType) -> bool:
-    """Whether a frame is ours, or of a coroutine of asyncio, such as ``wait_for``."""
+    """Whether a frame is ours, or in a coroutine of asyncio such as ``wait_for``."""
     package = frame.f_globals.get("__name__", "").partition(".")[0]
     return package == "async_lru" or (package == "asyncio" and _is_coroutine(frame))

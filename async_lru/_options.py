@@ -1,4 +1,4 @@
-"""The options of a decorated function: checked, and what they mean for a key and a result."""
+"""The options of a decorated function, the keys of its calls, the lifetime of its results."""
 
 import asyncio
 import functools
@@ -15,7 +15,7 @@ is_coroutine_function: Callable[[Any], bool] = (
     inspect.iscoroutinefunction if sys.version_info >= (3, 14) else asyncio.iscoroutinefunction
 )
 
-# By time.monotonic(): the moments from which a result is due for a refresh, and has expired.
+# When a result becomes due for a refresh, and when it expires, by time.monotonic().
 Lifetime = Tuple[float, float]
 FOREVER: Lifetime = (math.inf, math.inf)
 
@@ -25,7 +25,7 @@ MakeKey = Callable[[Tuple[Any, ...], Dict[str, Any]], Hashable]
 
 
 class Options:
-    """How calls are told apart, how many results are kept, and for how many seconds."""
+    """The options, checked. Durations are floats, in seconds."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Options:
         self.maxsize: Optional[int] = None if maxsize is None else max(maxsize, 0)
         self.typed = typed
         self.ttl: Union[float, Callable[[Any], Any], None] = ttl
-        # Whether the ttl is a function, to be asked.
+        # Whether ttl is a function, which is asked for each result.
         self.asks: bool = callable(ttl)
         self.jitter: float = jitter or 0
         self.key: Optional[Callable[..., Hashable]] = key
@@ -63,14 +63,14 @@ class Options:
         self.per_instance = per_instance
 
     def key_maker(self) -> MakeKey:
-        """Return the function that makes a key of a call's arguments."""
+        """Return a function that makes a key from the arguments of a call."""
         key = self.key
         if key is None:
             return typed_key if self.typed else untyped_key
         return lambda args, kwargs: key(*args, **kwargs)
 
     def lifetime(self, name: str, result: Any) -> Optional[Lifetime]:
-        """How long the named function's result is kept; None: not at all."""
+        """When a result is due, and when it expires. None if it is not to be kept."""
         ttl, refresh = self.ttl, self.refresh
         if callable(ttl):
             try:
@@ -93,7 +93,7 @@ class Options:
 
 # Keys are flat tuples, hashed and compared in C, in the manner of functools._make_key.
 
-# Separates positional from keyword arguments: no argument of any call is this object.
+# Separates positional from keyword arguments, because no argument is ever this object.
 _KEYWORDS = object()
 
 
@@ -112,7 +112,7 @@ def typed_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
 
 
 def why_unhashable(name: str, key: Any, *, keyed: bool) -> str:
-    """Explain why the key of a call cannot be looked up, and what helps."""
+    """Explain why the key of a call is not hashable, and how to fix it."""
     if keyed:
         return (
             f"The key= function of {name} returned a value that is not hashable."
@@ -167,7 +167,7 @@ def _checked_seconds(ttl: Any, jitter: Any, refresh: Any) -> Tuple[Any, Any, Any
 
 
 def _require_plain(name: str, value: Any) -> None:
-    """Refuse a function that returns a coroutine where a plain answer is wanted."""
+    """Raise TypeError for a coroutine function."""
     while isinstance(value, functools.partial):
         value = value.func
     call = type(value).__call__
@@ -190,7 +190,7 @@ def _non_negative(name: str, value: Any) -> float:
 
 
 def _answer(name: str, value: Any) -> float:
-    """The seconds that the ``ttl`` function of the function with this name has returned."""
+    """Check the answer of a ttl function, and convert it to seconds."""
     if value is None:
         return math.inf
     wanted = "It must return a number of seconds, a timedelta or None."

@@ -1,8 +1,8 @@
-"""Which caches a call uses: those of the function, or those of its instance.
+"""The two regimes: calls use the caches of the function, or those of their instance.
 
-Each regime has a coroutine function that is all of a hit. What the two
-share is written twice, because each hit would pay for a Python call in between. They do not
-refer to the wrapper, so that no cycle keeps a decorated function that is dropped.
+Each has a coroutine function that does a whole hit. Their common lines are written twice,
+because each hit would pay for a Python call in between. They do not refer to the wrapper:
+that would be a reference cycle, which keeps a decorated function alive after it is dropped.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ CoroutineFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class Regime:
-    """What both regimes do alike."""
+    """The common part of both regimes."""
 
     def __init__(self, function: Function) -> None:
         self.function = function
@@ -43,13 +43,13 @@ class Shared(Regime):
         self.loops = Loops(function)
 
     def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, Optional[Loops]]:
-        """The key of a call, and the caches that it uses, if there are any."""
+        """The key of a call, and the caches that it uses if they exist."""
         key = self.make_key(args, kwargs)
         self.function.require_hashable(key)
         return key, self.loops
 
     def every_of(self, instance: Any) -> List[Loops]:  # noqa: ARG002
-        """The caches that a bound method is about: here those of the whole function."""
+        """The caches that the methods of a bound method affect: here those of the function."""
         return [self.loops]
 
     async def close_of(self, instance: Any, *, wait: bool) -> None:  # noqa: ARG002
@@ -88,17 +88,17 @@ _numbers = itertools.count()
 
 
 class PerInstance(Regime):
-    """Each instance of a method's class keeps its own caches, one in each event loop.
+    """Each instance has its own caches, one in each event loop.
 
-    They serve only their owner, recognized by identity: a shallow copy of the instance refers
-    to them as well, a deep copy or a pickle has None in their place. Either gets its own with
+    They serve only the instance that they were made for. A shallow copy of it refers to them
+    as well, and a deep copy or a pickle has None in their place; each gets its own caches with
     its first call.
     """
 
     def __init__(self, function: Function, name: str) -> None:
         super().__init__(function)
-        # Under this name in the __dict__ of an instance. It is private to this function: an
-        # override and what it overrides have one each.
+        # The name of the caches in the __dict__ of an instance. Each function has its own,
+        # because an override and the method that it overrides may be called on one instance.
         self.entry = f"_cache_{next(_numbers)}_of_{name}"
 
     def key(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
@@ -132,14 +132,15 @@ class PerInstance(Regime):
         await close([self.hold(instance)], wait)
 
     def hold(self, instance: Any) -> Loops:
-        """The caches of an instance, made if need be. Of several threads, one makes them."""
+        """The caches of an instance, which are made if it has none."""
         loops = Loops(self.function)
         try:
             loops.owner = ref(instance, partial(_remove_all, loops.serving, loops.by_loop))
             there = instance.__dict__.setdefault(self.entry, loops)
         except (AttributeError, TypeError):
             raise TypeError(_cannot_store(self.function.name, instance)) from None
-        if there is None or there.owner() is not instance:  # of what this is a copy of
+        # A copied instance has the caches of the original, or None.
+        if there is None or there.owner() is not instance:
             there = instance.__dict__[self.entry] = loops
         return cast("Loops", there)
 
@@ -179,7 +180,7 @@ class PerInstance(Regime):
         args = (instance, *args)
         loops, coroutine = self.loops_of(instance), None
         if loops is None:
-            # First the coroutine: what fails here leaves nothing in the instance.
+            # The coroutine first, so that a failure leaves nothing in the instance.
             self.function.check_open()
             coroutine = function_coroutine(self.function, args, kwargs)
             try:
@@ -191,7 +192,7 @@ class PerInstance(Regime):
 
 
 def _cannot_store(name: str, instance: Any) -> str:
-    """Explain why an instance cannot hold a cache, and what helps."""
+    """Explain why an instance cannot hold a cache, and how to fix it."""
     attributes = getattr(instance, "__dict__", None)
     if attributes is None:
         lacks = "has no __dict__"
@@ -209,9 +210,9 @@ def _cannot_store(name: str, instance: Any) -> str:
 
 
 def _remove_all(serving: Dict[Any, Any], by_loop: Dict[Any, Any], _: object) -> None:
-    """Remove what an instance has cached: it is gone, even if a copy refers to its caches.
+    """Empty the caches of an instance that has been freed: a copy may still refer to them.
 
-    No name of a module is used here: at the interpreter's exit the instance may outlive them.
+    This uses no global name, because at exit the instance may outlive them.
     """
     serving.clear()
     by_loop.clear()

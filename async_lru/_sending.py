@@ -7,13 +7,14 @@ import types
 from typing import Any, Dict, Tuple, Union, cast
 from weakref import WeakKeyDictionary, ref
 
-# The carriers made in this process, and weakly the decorated functions that they stand for.
+# The carriers made in this process, and weak references to the functions they stand for.
 _owners: "WeakKeyDictionary[Any, ref[Any]]" = WeakKeyDictionary()
 
 # The properties of a decorated function by which pickle finds its carriers.
 SENT, SENT_STATE = "_LRUCacheWrapper__sent", "_LRUCacheWrapper__sent_state"
 
-# Earlier protocols write the parent of a nested name first, which is the function itself.
+# The first protocol that writes a nested name as such. Earlier ones write its parent first,
+# which is the decorated function itself.
 _NESTED_NAMES = 4
 
 
@@ -40,7 +41,7 @@ def carrier(wrapper: Any, carriers: Dict[str, Any], name: str) -> Any:
 def reduce(
     wrapper: Any, recipe: Tuple[Any, ...], carriers: Dict[str, Any], protocol: int
 ) -> Union[str, Tuple[Any, ...]]:
-    """Return what ``__reduce_ex__`` is to return."""
+    """Return the value for ``__reduce_ex__``."""
     found = _is_found(wrapper)
     if found and (wrapper.__module__ != "__main__" or protocol < _NESTED_NAMES):
         qualname: str = wrapper.__qualname__
@@ -70,7 +71,7 @@ def make(kind: Any, stands: Any) -> Any:
 
 
 def receive(wrapper: Any, state: Any) -> None:
-    """Give its state to a decorated function that has just been made."""
+    """Set the state of a decorated function that ``make`` has returned."""
     if isinstance(state, types.FunctionType):
         if state in _owners:
             return  # sent by reference: it has its state

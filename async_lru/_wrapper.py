@@ -1,4 +1,4 @@
-"""What a decorated function is: the callable that users hold, and its bound form."""
+"""A decorated function: the callable that users hold, and its bound form."""
 
 import asyncio
 import copy
@@ -31,12 +31,12 @@ _T = TypeVar("_T", covariant=True)
 _Self = TypeVar("_Self")
 _Regime = Union[Shared, PerInstance]
 
-# Without the annotations: since 3.14 reading them may evaluate them.
+# All but the annotations, because since 3.14 reading them may evaluate them.
 _COPIED = [
     name for name in map(str, functools.WRAPPER_ASSIGNMENTS) if name != "__annotations__"
 ]
-# Each decorated function, and each bound one, has its own coroutine function in this slot. (By
-# name, because type checkers take what is in __slots__ for an attribute that is not bound.)
+# Each decorated function and each bound one has its own coroutine function in this slot. (In a
+# tuple of its own, because type checkers would take it for an instance attribute.)
 _OF_EACH = ("__call__",)
 
 
@@ -56,7 +56,7 @@ _mark(CoroutineFunction)
 
 
 class Annotations(Dict[str, Any]):
-    """A class's own annotations, none; an instance has those of its function."""
+    """An instance has the annotations of its function; the class has none."""
 
     def __get__(self, instance: Any, owner: type) -> Dict[str, Any]:
         if instance is None:
@@ -66,7 +66,7 @@ class Annotations(Dict[str, Any]):
 
 
 class Text(str):  # noqa: SLOT000  # it is given its name
-    """A class's own ``__doc__`` or ``__module__``; an instance has that of its function."""
+    """An instance has the ``__doc__`` or ``__module__`` of its function; the class its own."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -78,7 +78,7 @@ class Text(str):  # noqa: SLOT000  # it is given its name
 class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     """A coroutine function with a cache, as made by :func:`alru_cache`."""
 
-    # Private by name mangling: any other name is the user's, and the function's own.
+    # Private by name mangling, because any other name may be an attribute of the function.
     __slots__ = (
         "__binding",
         "__carriers",
@@ -98,9 +98,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     ) -> None:
         functools.update_wrapper(self, named, _COPIED)
         self.__wrapped__ = function
-        # classmethod or staticmethod, if this is to bind like one.
+        # classmethod or staticmethod, if this binds like one.
         self.__binding = binding
-        # By name, the functions that stand for this one when it is pickled.
+        # The functions that stand for this one when it is pickled, by name.
         self.__carriers: Dict[str, Any] = {}
         qualname = getattr(named, "__qualname__", repr(named))
         name = getattr(named, "__name__", qualname)
@@ -119,7 +119,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
 
     else:
         # Hidden from type checkers, so that an attribute annotated with this class can be
-        # assigned. In _decorator.pyi, the types of decorated functions have a __get__.
+        # assigned. The types of decorated functions in _decorator.pyi have a __get__.
         def __get__(self, instance: object, owner: Optional[type] = None) -> Any:
             first = instance
             if self.__binding is classmethod:
@@ -148,7 +148,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         return parameters(self.__regime.function, self.__regime.function.every())
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Whether there is a result for these arguments, or a call in flight.
+        """Whether a result for these arguments is cached, or a call in flight.
 
         Neither a hit nor a miss. Raises TypeError if the arguments are not hashable.
 
@@ -209,7 +209,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     def _LRUCacheWrapperInstanceMethod__wrapper(self: _Self) -> _Self:  # noqa: N802
         return self
 
-    # How it is sent to other processes, see _sending.
+    # Pickling: see _sending.
 
     def __recipe(self) -> Tuple[Any, ...]:
         return self.__wrapped__, self.__regime.function.options, self.__binding
