@@ -381,12 +381,14 @@ async def test_a_failure_needs_no_collector(kind: str, no_collector: None) -> No
 @pytest.mark.parametrize("runs", [True, False])
 def test_a_clear_releases_what_a_refresh_was_to_replace(runs: bool) -> None:
     results: List[Any] = []
+    events: List[asyncio.Event] = []  # referenced here, so that their waiter is not collected
 
     async def fetch() -> Thing:
         if results:
+            events.extend([asyncio.Event(), asyncio.Event()])
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.Event().wait()
-            await asyncio.Event().wait()  # its cancellation takes a while
+                await events[0].wait()
+            await events[1].wait()  # its cancellation takes a while
         return Thing()
 
     function: Any = alru_cache(ttl=LIMIT, refresh=0)(fetch)
