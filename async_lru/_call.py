@@ -87,14 +87,18 @@ class Call:
             elif cache.bounded:
                 cache.touch(self.entry.key)
             eager = self.depth < _DEPTH and not self.background and _starts_eagerly(self.loop)
-            make: Any = partial(Task, loop=self.loop, eager_start=True)
-            if not eager:
-                _require_stack()
-                make = self.loop.create_task
+            _require_stack(0 if eager else 8)
+            make: Any = (
+                partial(Task, loop=self.loop, eager_start=True)
+                if eager
+                else self.loop.create_task
+            )
             self.task = make(self.coroutine)
             if self.loops.function.options.asks:
                 self.context = getattr(self.task, "get_context", copy_context)()  # from 3.12
-            if not self.settle():
+            if self.task.done():
+                self.settle()
+            else:
                 self.task.add_done_callback(self.finish)
                 if hasattr(self.task, "_log_destroy_pending"):
                     # If the loop is closed too early, asyncio warns about the caller's task.
@@ -119,7 +123,8 @@ class Call:
     def finish(self, _: object) -> None:
         """Settle the call, when its task is done."""
         self.settle()
-        self.leave()
+        if self.error is not None:
+            self.leave()
         # Break the reference cycle: a ttl function that failed, its frame, this frame, call.
         del self
 
@@ -230,7 +235,7 @@ class Call:
 
     async def outcome(self, here: "Optional[Task[Any]]") -> Any:
         """Wait for the outcome, as a caller in the task ``here``."""
-        waiter: "Future[None]" = self.loop.create_future()
+        waiter: "Future[None]" = Future(loop=self.loop)
         try:
             if not self.settled:
                 self.waiters[waiter] = None
@@ -311,7 +316,7 @@ def call_of(task: "Optional[Task[Any]]") -> Optional[Call]:
     return None if task is None else _CALLS.get(id(task.get_coro()), nothing)()
 
 
-def _require_stack(calls: int = 8) -> None:
+def _require_stack(calls: int) -> None:
     """Raise RecursionError here rather than in asyncio, which would log a half-made task."""
     if calls:
         _require_stack(calls - 1)
