@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, TypedDict
 from weakref import ref
 
-from ._cache import EMPTY, Cache, nothing, run_in
+from ._cache import EMPTY, Cache, Watch, nothing, run_in
 from ._options import Options, why_unhashable
 
 
@@ -242,10 +242,10 @@ class Loops:
         """Drop the caches as a whole. The next calls make new ones."""
         # Keep a reference to the caches until all are out of service, because the finalizer of
         # a result may call the function, and must not find a cleared result.
-        dropped = [self.by_loop.pop(reference, None) for reference in list(self.by_loop)]
+        dropped = [self.by_loop.pop(reference, EMPTY) for reference in list(self.by_loop)]
         self.retire_changed()
         for cache in dropped:
-            loop = None if cache is None else cache.loop()
+            loop = cache.loop()
             if loop is None:
                 continue
             calls = self.calls_in(loop)
@@ -253,7 +253,7 @@ class Loops:
             kept = cache if loop.is_running() else None
             for call in calls if kept is None else ():
                 call.release()
-            run_in(loop, partial(_cancel_refreshes, calls, kept))
+            run_in(loop, partial(_cancel_refreshes, calls, cache.watch(), kept))
 
     def retire_changed(self) -> None:
         """Take all caches out of service that have been cleared or have records.
@@ -281,13 +281,13 @@ class Loops:
         return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"
 
 
-def _cancel_refreshes(calls: List[Any], cache: Optional[Cache]) -> None:
+def _cancel_refreshes(calls: List[Any], watch: Optional[Watch], _kept: object) -> None:
     """Cancel the refreshes of a cache that has been cleared, and its timer."""
     for call in calls:
         call.release()
         call.cancel_refresh()
-    if cache is not None:
-        cache.close()
+    if watch is not None:
+        watch.cancel()
 
 
 # Sums over the caches of a function, or of its instances. From anywhere.

@@ -205,7 +205,7 @@ def collect() -> None:
     PyPy has none. Free-threaded builds delay some, where several threads held an object.
     """
     if PYPY or FREE_THREADED:
-        for _ in range(4):  # finalizers run in between, and let go of more
+        for _ in range(10):  # each frees what the finalizers of the one before let go of
             gc.collect()
 
 

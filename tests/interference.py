@@ -207,13 +207,17 @@ def half_run_for(*actions: str) -> Optional[int]:
     return 4 if "let go of another" in actions else None
 
 
+def first_and_step(by_key: bool, case: int) -> Tuple[int, int]:
+    """Which moments are tried: all; on PyPy, where tracing is slow, one line in so many."""
+    step = 17 if PYPY and not by_key else 1
+    return case % step, step
+
+
 def at_each_moment(
     loop: ClockLoop, options: str, scenario: Scenario, action: str, by_key: bool
 ) -> Iterator[str]:
     """Play a scenario with one action, at each moment in turn; what goes wrong, and where."""
-    # Tracing is slow on PyPy: one line in so many there, in each case another.
-    step = 17 if PYPY and not by_key else 1
-    first = CASES.index((options, scenario, action)) % step
+    first, step = first_and_step(by_key, CASES.index((options, scenario, action)))
     half_run = half_run_for(action)
     watch = Watch()
     yield from play(loop, options, scenario, watch, half_run, by_key)
@@ -311,7 +315,7 @@ def beside_a_thread(
         elif first == "invalidate":
             world.rely({1: changed[1]})
 
-    for moment in itertools.count():
+    for moment in itertools.count(*first_and_step(by_key, len(first) + len(second))):
         for problem in play(loop, options, scenario, Watch(), None, by_key):
             at = ", ".join(lines) or "its end"
             yield f"{first} stands at {at}, {second} meanwhile: {problem}"

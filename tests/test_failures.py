@@ -96,7 +96,8 @@ async def test_every_caller_sees_where_it_failed(cached: Decorate, callers: int)
         try:
             return await function()  # type: ignore[no-any-return]
         except ValueError as error:
-            return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+            frames = traceback.extract_tb(error.__traceback__)
+            return [frame.name for frame in frames if "asyncio" not in frame.filename]
 
     for names in await asyncio.gather(*[caller() for _ in range(callers)]):
         assert names.count("fail") == 1

@@ -327,6 +327,7 @@ async def test_a_failed_refresh_needs_no_collector(
     at_once(function(False))
     await turns()
     assert messages(logged) == [(STAYS, "ValueError('down')")]
+    collect()
     assert things[0]() is None
 
 

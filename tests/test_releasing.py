@@ -201,18 +201,16 @@ def test_what_is_dropped_of_an_idle_loop_of_another_thread() -> None:
 
 async def test_what_is_dropped_does_not_pile_up(cached: Decorate) -> None:
     function = cached(identity, ttl=10)
-    for x in range(10):
-        await function(x)
-    gc.collect()
-    collect()
-    before = len(gc.get_objects())
-    for x in range(10, 1010):
-        await function(x)
-        function.cache_invalidate(x)
-    await turns()  # the loop lets go of the timers that were cancelled
-    gc.collect()
-    collect()
-    assert len(gc.get_objects()) < before + 300
+    objects: List[int] = []
+    for first in 0, 1000:
+        for x in range(first, first + 1000):
+            await function(x)
+            function.cache_invalidate(x)
+        await turns()  # the loop lets go of the timers that were cancelled
+        gc.collect()
+        collect()
+        objects.append(len(gc.get_objects()))
+    assert objects[1] < objects[0] + 300
 
 
 @on_clock
@@ -249,6 +247,7 @@ async def test_a_failed_call_keeps_nothing_alive(
     assert reference() is None
 
 
+@pytest.mark.skipif(PYPY, reason="it does not close the coroutines that it collects")
 async def test_a_failed_call_whose_caller_is_dropped_keeps_nothing_alive(
     cached: Decorate, no_collector: None
 ) -> None:
