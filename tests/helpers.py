@@ -5,6 +5,7 @@ import contextlib
 import functools
 import gc
 import itertools
+import os
 import subprocess
 import sys
 import sysconfig
@@ -21,6 +22,8 @@ from async_lru import alru_cache
 
 PYPY = sys.implementation.name == "pypy"
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+# Whether the longest tests try every case, and not one in so many. In CI one Python does.
+THOROUGH = "THOROUGH" in os.environ
 # In seconds, for what takes a moment unless it hangs: long, because a machine may be busy.
 LIMIT = 300
 

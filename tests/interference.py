@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import async_lru
 
-from .helpers import LIMIT, PYPY, ClockLoop, run_alone, turns
+from .helpers import LIMIT, PYPY, THOROUGH, ClockLoop, run_alone, turns
 from .scenarios import ACTIONS, CASES, OPTIONS, Action, Scenario
 from .world import KEYS, World
 
@@ -208,8 +208,8 @@ def half_run_for(*actions: str) -> Optional[int]:
 
 
 def first_and_step(by_key: bool, case: int) -> Tuple[int, int]:
-    """Which moments are tried: all; on PyPy, where tracing is slow, one line in so many."""
-    step = 17 if PYPY and not by_key else 1
+    """Which moments are tried: in each case others, unless all are. Tracing PyPy is slow."""
+    step = 1 if by_key or THOROUGH else 17 if PYPY else 4
     return case % step, step
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import ClockLoop, clock_loop, timers, turns
+from .helpers import THOROUGH, ClockLoop, clock_loop, timers, turns
 
-SEEDS = 2000
-BATCH = 500
+SEEDS = 2000 if THOROUGH else 600
+BATCH = SEEDS // 4
 
 
 class Result:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
-from .helpers import ClockLoop, clock_loop, draws, timers, turns
+from .helpers import THOROUGH, ClockLoop, clock_loop, draws, timers, turns
 
 KEYS = st.integers(0, 4)
 TWO = st.integers(0, 1)
@@ -618,11 +618,11 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.timeout(300)  # on a busy machine, where tracing or PyPy take their time
 def test_model() -> None:
     reached.clear()
-    for _ in range(5):  # mostly once: a single run may miss a rare state
+    for _ in range(25):  # a single run may miss a rare state
         run_state_machine_as_test(  # type: ignore[no-untyped-call,unused-ignore]
             Machine,
             settings=settings(
-                max_examples=250,
+                max_examples=250 if THOROUGH else 50,
                 stateful_step_count=40,
                 deadline=None,
                 derandomize=False,  # else each run in CI would be the same
