@@ -10,7 +10,7 @@ from types import CoroutineType
 from typing import Any, Awaitable, Dict, Hashable, List, Optional, Set, Tuple
 
 from ._cache import EMPTY, MISSING, Cache, Entry
-from ._call import Call, call_of, calls_in_flight
+from ._call import Call, call_of, calls_in_flight, require_stack
 from ._loops import Function, Loops
 
 _Coroutine: Any = CoroutineType
@@ -70,9 +70,12 @@ def _look_up(loops: Loops, cache: Cache, found: Any, key: Hashable) -> Tuple[Cac
         if cache is EMPTY:
             cache = loops.enter()
             found = cache.lookup(key, MISSING)
-        # A task may be done although its callback has not run yet. Settle it, then look again.
-        if type(found) is not Entry or found.call is None or not found.call.settle():
+        call = found.call if type(found) is Entry else None
+        if call is None or not call.ready():
             return cache, found
+        # The task's callback has not run yet. Other callers must not miss this outcome.
+        require_stack(16)
+        call.settle()
         cache = EMPTY
 
 

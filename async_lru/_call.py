@@ -87,7 +87,8 @@ class Call:
             elif cache.bounded:
                 cache.touch(self.entry.key)
             eager = self.depth < _DEPTH and not self.background and _starts_eagerly(self.loop)
-            _require_stack(0 if eager else 8)
+            # If asyncio runs out of stack while it makes a task, it logs that task.
+            require_stack(0 if eager else 8)
             make: Any = (
                 partial(Task, loop=self.loop, eager_start=True)
                 if eager
@@ -122,17 +123,21 @@ class Call:
 
     def finish(self, _: object) -> None:
         """Settle the call, when its task is done."""
-        self.settle()
+        if self.ready():
+            self.settle()
         if self.error is not None:
             self.leave()
         # Break the reference cycle: a ttl function that failed, its frame, this frame, call.
         del self
 
-    def settle(self) -> bool:
-        """Take the outcome if the task is done; True if the call is settled."""
+    def ready(self) -> bool:
+        """Whether the task is done, and the call is still to be settled."""
         task = self.task
-        if self.settled or self.settling or task is None or not task.done():
-            return self.settled
+        return not (self.settled or self.settling or task is None) and bool(task.done())
+
+    def settle(self) -> None:
+        """Take the outcome, and hand it to the callers."""
+        task = self.task
         # A ttl function may call the decorated function: that call joins this one.
         self.settling = True
         error: Optional[BaseException] = None
@@ -152,7 +157,6 @@ class Call:
         finally:
             # Break the reference cycle: exception, traceback, frame, call.
             del error, task, self
-        return True
 
     def store(self, value: Any) -> None:
         """Put the result into the cache, if the entry is still under its key."""
@@ -265,7 +269,9 @@ class Call:
         """If the last caller has left, cancel the call, or report its failure."""
         if self.waiters:
             return
-        if self.settle():
+        if self.ready():
+            self.settle()
+        if self.settled:
             self.report()
         else:
             self.cancel()
@@ -316,10 +322,10 @@ def call_of(task: "Optional[Task[Any]]") -> Optional[Call]:
     return None if task is None else _CALLS.get(id(task.get_coro()), nothing)()
 
 
-def _require_stack(calls: int) -> None:
-    """Raise RecursionError here rather than in asyncio, which would log a half-made task."""
+def require_stack(calls: int) -> None:
+    """Raise RecursionError now, rather than in the middle of the next step."""
     if calls:
-        _require_stack(calls - 1)
+        require_stack(calls - 1)
 
 
 def _starts_eagerly(loop: AbstractEventLoop) -> bool:

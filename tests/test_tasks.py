@@ -436,6 +436,38 @@ async def test_a_miss_that_runs_out_of_stack(
     assert caplog.messages == []
 
 
+@pytest.mark.skipif(PYPY, reason="it counts no frames")
+@pytest.mark.parametrize("ttl", [None, 60, len], ids=["", "ttl", "ttl function"])
+async def test_a_caller_that_runs_out_of_stack_as_the_call_ends(
+    cached: Decorate, ttl: Any
+) -> None:
+    """Wherever that happens, the other callers receive the result."""
+    works: List[Any] = []
+
+    async def get(number: int) -> str:
+        works.append(asyncio.get_running_loop().create_future())
+        await works[-1]
+        return "got"
+
+    function = cached(get, ttl=ttl)
+    used = len(inspect.stack(0))
+    ends = []
+    for room in range(1, 100):
+        callers = [asyncio.ensure_future(function(room)) for _ in range(2)]
+        await turns()
+        works[-1].set_result(None)
+        await asyncio.sleep(0)  # its task is done, and the task's callback has yet to run
+        call: Any = function(room)
+        try:
+            deep(sys.getrecursionlimit() - used - room, functools.partial(call.send, None))
+        except (RecursionError, StopIteration) as end:
+            ends.append(type(end).__name__)
+        call.close()
+        assert await asyncio.gather(*callers) == ["got", "got"]
+    assert "RecursionError" in ends
+    assert ends[-1] == "StopIteration"
+
+
 async def test_a_factory_of_futures(cached: Decorate) -> None:
     """A future is all that asyncio asks of a task factory."""
 
