@@ -33,6 +33,7 @@ async def answer(
     here = asyncio.current_task()
     caller = call_of(here)
     call: Any = None
+    expired: Any = None
     try:
         if found is not MISSING or cache is EMPTY:
             cache, found = _look_up(loops, cache, found, key)
@@ -43,7 +44,10 @@ async def answer(
             _join(call, cache, key, caller)
         else:
             if found is not MISSING:
-                cache.remove(found)  # it has expired, and the timer is late
+                # It has expired, and the timer is late. Keep a reference to the result until
+                # the new entry is in place, because its finalizer may call the function.
+                expired = found.value
+                cache.remove(found)
             if coroutine is None:
                 coroutine = function_coroutine(loops.function, args, kwargs)
             call = Call(loops, Entry(key), coroutine, caller)
@@ -51,7 +55,7 @@ async def answer(
                 caller.waits = (call,)
             call.start(cache)
         # While it waits, a caller keeps nothing that is cleared.
-        loops = cache = found = None
+        cache = found = expired = None
         if call.settled and call.error is None:
             return call.value
         return await call.outcome(here)
@@ -61,7 +65,7 @@ async def answer(
         if caller is not None:
             caller.waits = ()
         # Break the reference cycle: exception, traceback, frame, call.
-        del loops, cache, found, coroutine, call, caller, here
+        del loops, cache, found, expired, coroutine, call, caller, here
 
 
 def _look_up(loops: Loops, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:

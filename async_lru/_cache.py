@@ -100,7 +100,7 @@ class Cache:
         self.discarded = 0
         # A weak reference to the timer for the first entry, and the moment that it is set for.
         self.watch: Callable[[], Optional[Watch]] = nothing
-        self.due = EXPIRED
+        self.set_for = EXPIRED
         # After closing, no timer is set any more.
         self.closed = False
 
@@ -146,10 +146,13 @@ class Cache:
             # A new dict each time, because one that was large once stays slow to list.
             records = self.applying = self.invalidated
             self.invalidated = {}
-            for key in list(records):
-                self.removed(self.entries.pop(key, None))
-                # The record is deleted last, so that nobody sees the entry again.
-                del records[key]
+            # Keep a reference to the results until all are removed, because the finalizer of
+            # one may call the function.
+            found = [self.entries.pop(key, None) for key in list(records)]
+            # The records are deleted last, so that nobody sees the entries again.
+            records.clear()
+            for each in found:
+                self.after_removal(each)
 
     def hit(self, key: Hashable) -> None:
         if self.bounded:
@@ -165,13 +168,13 @@ class Cache:
             # finalizer of the result may call the function.
             _key, evicted = self.entries.popitem(last=False)
             self.entries[entry.key] = entry
-            self.removed(evicted)
+            self.after_removal(evicted)
 
     def store(self, entry: Entry, value: Any, fresh_until: float, expires_at: float) -> None:
         """Put a result in place of its entry, which is in the cache."""
         if fresh_until == math.inf:
             self.entries[entry.key] = value
-            self.removed(entry)
+            self.after_removal(entry)
             return
         # A refresh gets a new entry, because an entry in the queue must not change its place.
         # It is filled before it is put in place, because an invalidation that comes in between
@@ -180,20 +183,22 @@ class Cache:
         settled.value, settled.fresh_until, settled.expires_at = value, fresh_until, expires_at
         if settled is not entry:
             self.entries[entry.key] = settled
-            self.removed(entry)
         loop = self.loop()
         if expires_at < math.inf and loop is not None:
             settled.timer_at = loop.time() + expires_at - monotonic()
             heappush(self.queue, settled)
             if self.queue[0] is settled:
                 self.set_timer()
+        if settled is not entry:
+            # This comes last, because the finalizer of the old result may invalidate the new.
+            self.after_removal(entry)
 
     def remove(self, entry: Entry) -> None:
         """Remove an entry that is in the cache."""
         self.entries.pop(entry.key, None)
-        self.removed(entry)
+        self.after_removal(entry)
 
-    def removed(self, found: Any) -> None:
+    def after_removal(self, found: Any) -> None:
         """After an entry has been removed: release its result, and cancel its refresh."""
         if type(found) is not Entry:
             return
@@ -217,7 +222,7 @@ class Cache:
         """
         self.apply()
         loop: Any = self.loop()
-        now = max(loop.time(), self.due)
+        now = max(loop.time(), self.set_for)
         stop, count = perf_counter() + _SLICE, 0
         while self.queue and self.queue[0].timer_at <= now:
             if count >= _AT_LEAST and perf_counter() > stop:
@@ -242,12 +247,12 @@ class Cache:
             self.discarded -= 1
         loop = self.loop()
         if self.queue and loop is not None and not self.closed:
-            self.due = self.queue[0].timer_at
+            self.set_for = self.queue[0].timer_at
             watch = Watch(self, _cancel_in_its_loop)
             watch.loop = loop
             # In an empty context, because the timer must not keep that of a caller alive.
             watch.timer = loop.call_later(
-                max(self.due - loop.time(), 0), _fire, watch, context=Context()
+                max(self.set_for - loop.time(), 0), _fire, watch, context=Context()
             )
             self.watch = ref(watch)
 

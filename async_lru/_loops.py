@@ -72,7 +72,7 @@ class Function:
         try:
             hash(key)
         except TypeError:
-            note = why_unhashable(self.name, key, keyed=self.options.key is not None)
+            note = why_unhashable(self.name, key, self.options)
             with contextlib.suppress(AttributeError):  # there are no notes below 3.11
                 error.add_note(note)
 

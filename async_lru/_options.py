@@ -111,16 +111,17 @@ def typed_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
     return (*args, _KEYWORDS, *kwargs, *values, *map(type, args), *map(type, values))
 
 
-def why_unhashable(name: str, key: Any, *, keyed: bool) -> str:
+def why_unhashable(name: str, key: Any, options: Options) -> str:
     """Explain why the key of a call is not hashable, and how to fix it."""
-    if keyed:
+    if options.key is not None:
         return (
             f"The key= function of {name} returned a value that is not hashable."
             " It must return a hashable value, such as a tuple of strings and numbers."
         )
     parts: List[Any] = [part for part in key if not _is_hashable(part)]
     kind = type(parts[0]).__qualname__ if parts else "one of them"
-    if parts and parts[0] is key[0] and is_method_of(parts[0], name):
+    first = bool(parts) and not options.per_instance and parts[0] is key[0]
+    if first and is_method_of(parts[0], name):
         return (
             f"{name} is cached by its arguments, the instance included, and {kind} is not"
             " hashable. Use per_instance=True to store the cache in the instance, or key= to"

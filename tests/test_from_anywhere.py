@@ -1,6 +1,7 @@
 """Contract 8: ``cache_*`` works in any thread, in signal handlers and in finalizers."""
 
 import asyncio
+import gc
 import itertools
 import os
 import signal
@@ -309,6 +310,88 @@ async def test_a_finalizer_may_use_the_cache(
     assert sizes == [int(how == "evict")]  # of "one more"
     await function("other")
     assert function.cache_contains("other")
+
+
+class Finalized:
+    """Does something when it is freed."""
+
+    def __init__(self, does: Callable[[], object]) -> None:
+        self.does = does
+
+    def __del__(self) -> None:
+        self.does()
+
+
+def step(call: Any) -> List[Any]:
+    """Take the first step of a call; its result, if it has one by then."""
+    try:
+        call.send(None)
+    except StopIteration as end:
+        return [end.value]
+    call.close()
+    return []
+
+
+@pytest.mark.skipif(PYPY, reason="there are no reference counts")
+async def test_a_finalizer_finds_nothing_that_is_invalidated_too(cached: Decorate) -> None:
+    found: List[Any] = []
+    fetched: List[str] = []
+
+    def look() -> None:
+        found.append([get.cache_contains("b"), *step(get("b"))])
+
+    async def fetch(x: str) -> Any:
+        fetched.append(x)
+        return Finalized(look) if x == "a" else len(fetched)
+
+    get: Any = cached(fetch)
+    await get("a")
+    old = await get("b")
+    get.cache_invalidate("a")
+    get.cache_invalidate("b")
+    await turns()
+    assert len(found) == 1
+    assert found[0][0] is False
+    assert old not in found[0][1:]
+
+
+@pytest.mark.skipif(PYPY, reason="there are no reference counts")
+@on_clock
+async def test_a_finalizer_that_calls_with_the_same_key(
+    clock: ClockLoop, timed: Decorate
+) -> None:
+    """It joins the call that has released the expired result."""
+    fetched: List[int] = []
+
+    async def fetch() -> Any:
+        fetched.append(1)
+        await asyncio.sleep(0)
+        return Finalized(lambda: step(get())) if len(fetched) == 1 else None
+
+    get: Any = timed(fetch, ttl=10)
+    await get()
+    clock.now += 10  # the timer has yet to run
+    await get()
+    assert len(fetched) == 2
+
+
+@pytest.mark.skipif(PYPY, reason="there are no reference counts")
+async def test_a_finalizer_that_invalidates_what_replaces_it(cached: Decorate) -> None:
+    """Then nothing is left of it, whatever its place among the results that expire."""
+
+    async def fetch() -> Any:
+        return Finalized(get.cache_invalidate)
+
+    get: Any = cached(fetch, ttl=LIMIT, refresh=0)
+    objects: List[int] = []
+    for _ in range(2):
+        for _ in range(500):
+            await get()
+            await get()
+            await turns()
+        gc.collect()
+        objects.append(len(gc.get_objects()))
+    assert objects[1] < objects[0] + 300
 
 
 @pytest.mark.parametrize("how", ["cache_clear", "cache_invalidate"])

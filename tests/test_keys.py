@@ -1,5 +1,6 @@
 """Contract 3: keys."""
 
+import functools
 import sys
 from collections.abc import Hashable
 from typing import Any, Tuple
@@ -200,6 +201,11 @@ class Hashed(Unhashable):
             False,
         ),
         (Unhashable().own, "Unhashable.own is cached by its arguments, and list is", False),
+        (
+            functools.partial(Unhashable().own, Unhashable()),
+            "Unhashable.own is cached by its arguments, and Unhashable is",
+            False,
+        ),
         (Unhashable().keyed, "The key= function of Unhashable.keyed returned", False),
         (
             Unhashable.method,
