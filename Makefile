@@ -40,7 +40,7 @@ growth: $(VENV)/test.installed  ## see how cost grows with what is cached, waits
 lint: $(TOOLS)/tox.installed  ## check style and types
 	$(TOOLS)/bin/tox -e lint
 
-docs: $(TOOLS)/tox.installed  ## build the site
+docs: $(TOOLS)/tox.installed  ## build the site, in .tox/docs/tmp/html
 	$(TOOLS)/bin/tox -e docs
 
 all: $(TOOLS)/tox.installed  ## the suite on every Python found, lint, the site, and the built package

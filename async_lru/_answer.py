@@ -1,7 +1,7 @@
 """Calls that miss, join a call in flight or start a refresh; and closing.
 
-Before a call waits, it says for which other calls. So a call that would wait for itself is
-found, and raises.
+Each call records the calls that it waits for. So a call that would wait for its own result, in
+the same task, is detected and raises.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ async def answer(
     kwargs: Any,
     coroutine: Any = None,
 ) -> Any:
-    """Return the result of a call that is no plain hit.
+    """Return the result of a call that is not a plain hit.
 
     ``cache`` is EMPTY, or has ``found`` under the key. ``coroutine`` is the function's, if the
     caller has made it already.
@@ -35,6 +35,7 @@ async def answer(
     call: Any = None
     expired: Any = None
     try:
+        # Nothing in a cache that is in service is a miss without a second look.
         if found is not MISSING or cache is EMPTY:
             cache, found = _look_up(loops, cache, found, key)
         if type(found) is not Entry or monotonic() < found.expires_at:
@@ -171,7 +172,8 @@ async def close(every: List[Loops], wait: bool) -> None:
         caller.waits = calls = [call for call in calls if call not in waiting]
     try:
         if any(call.task is None for call in calls):
-            # It is still in its first step, which has led here. After one turn it has a task.
+            # An eager one is still in its first step, which has led here. It has a task after
+            # one turn.
             await asyncio.sleep(0)
         tasks = [call.task for call in calls if call.task is not None]
         if not wait:

@@ -20,7 +20,7 @@ from weakref import ref
 
 # A moment in the past.
 EXPIRED = -math.inf
-# One slice of expiry takes that many seconds, or as long as that many entries need.
+# A slice of expiry takes at most _SLICE seconds, but always removes _AT_LEAST entries.
 _SLICE, _AT_LEAST = 0.003, 64
 
 
@@ -217,8 +217,8 @@ class Cache:
     def expire(self) -> None:
         """Remove expired entries, for a few milliseconds.
 
-        The timer is believed: the loop may have a time of its own. A refresh in flight takes
-        the entry's place.
+        When the timer fires, its entry has expired, whatever time.monotonic() says: a loop may
+        have another clock. A refresh in flight takes the place of its entry.
         """
         self.apply()
         loop: Any = self.loop()
@@ -277,7 +277,7 @@ else:
 
 
 class Watch(_CacheRef):
-    """A timer's weak reference to its cache. Nothing but the timer keeps it alive.
+    """A timer's weak reference to its cache. Only the timer keeps it alive.
 
     If the cache is freed, in whichever thread, the timer is cancelled. (A finalizer would not
     do: the collector may have cleared the cache's own reference to the timer by then.)

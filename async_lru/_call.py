@@ -1,8 +1,8 @@
 """A call in flight: the task that runs the function, and the callers that wait for it.
 
 The task runs the function's own coroutine. A :class:`Call` is a plain object beside it. It is
-settled by the first that sees that the task is done: the task's callback, the caller that has
-just started it, or a caller that comes in between. All of this happens in the loop's thread.
+settled by whichever first finds the task done: the task's callback, the caller that has just
+started it, or a caller that comes in between. All of this happens in the loop's thread.
 """
 
 import asyncio
@@ -41,14 +41,14 @@ class Call:
         self.loops = loops
         self.loop = asyncio.get_running_loop()
         self.entry = entry
-        # That of the function itself.
+        # The coroutine of the decorated function.
         self.coroutine = coroutine
         # None until the task has been made. An eager task takes its first step before that.
         self.task: Any = None
         # The task's context, for a ttl function.
         self.context: Any = None
         # One future for each caller that waits, so that each caller can leave by itself. After
-        # a failure, those of the callers that have not received it yet.
+        # a failure, only those of callers that have not received the error yet are left.
         self.waiters: "Dict[Future[None], None]" = {}
         self.background = background
         # How many eager starts are below it on the stack. A caller without a task is still in
@@ -58,7 +58,7 @@ class Call:
         self.waits: Sequence[Call] = ()
         # True while a ttl function is asked about the result.
         self.settling = False
-        # The outcome. The traceback is kept because each raise adds to that of the error.
+        # The outcome. The traceback is kept because each raise extends the error's own.
         self.settled = False
         self.value: Any = None
         self.error: Optional[BaseException] = None
@@ -105,7 +105,7 @@ class Call:
                     # If the loop is closed too early, asyncio warns about the caller's task.
                     self.task._log_destroy_pending = False
         except BaseException as error:
-            # KeyboardInterrupt, or the stack is full: first the steps that call no function.
+            # KeyboardInterrupt, or the stack is full. Undo first what calls no function.
             cache.hits -= self.background
             cache.misses -= not self.background
             self.settled, self.received, self.entry.call = True, True, None
@@ -144,7 +144,7 @@ class Call:
         try:
             self.value = task.result()
             self.store(self.value)
-        except BaseException as raised:  # noqa: BLE001  # cancelled, or by a ttl function
+        except BaseException as raised:  # noqa: BLE001  # cancelled, or raised by a ttl function
             # Break the reference cycle: exception, traceback, this frame, call.
             error = raised.with_traceback(cast("Any", raised.__traceback__).tb_next)
         try:
@@ -153,7 +153,7 @@ class Call:
             # Closing comes last, because it runs code of the function.
             self.coroutine.close()
             if isinstance(error, (KeyboardInterrupt, SystemExit)) and not task.exception():
-                raise error  # by a ttl function: it stops the loop, as in any callback
+                raise error  # raised by the ttl function: stop the loop, as any callback would
         finally:
             # Break the reference cycle: exception, traceback, frame, call.
             del error, task, self

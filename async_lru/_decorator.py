@@ -25,23 +25,24 @@ def alru_cache(
     ``staticmethod`` of one.
 
     :param maxsize: how many results are kept in each event loop before the least recently used
-        one is evicted (an int; None for no limit). Below zero it counts as 0: nothing is kept.
+        one is evicted (an int; None for no limit). Negative values count as 0.
     :param typed: whether equal arguments of different types, such as 1 and 1.0, are cached
         separately.
     :param ttl: for how many seconds a result is kept, from the moment the call returns (a real
         number >= 0 or a ``datetime.timedelta``; None for no limit), or a function that gets
-        the result and returns that: None for no limit, zero or less for not at all.
-    :param jitter: up to how many seconds are added to ttl (a number or timedelta as for ttl;
-        requires ttl), drawn for each result by ``random.uniform``.
+        the result and returns this time: None for no limit, zero or less for not at all.
+    :param jitter: up to how many seconds are added to ttl and refresh (a number or timedelta,
+        as for ttl; requires ttl), drawn for each result by ``random.uniform``.
     :param key: a function that gets the arguments of a call, the instance or class first, and
         returns a hashable key. By default the arguments are the key.
     :param refresh: the age in seconds from which a hit also starts the function in the
         background, to replace the result (a number or timedelta as for ttl; requires ttl, and
         must be less than it).
     :param per_instance: whether each instance has its own cache, which is freed together with
-        it. For methods of instances that have a ``__dict__`` and can be weakly referenced.
+        it. Only for methods of instances that have a ``__dict__`` and can be weakly
+        referenced.
     :raises RuntimeError: the decorated object is not a coroutine function.
-    :raises NotImplementedError: it is not even callable, or maxsize is not an int.
+    :raises NotImplementedError: it is not callable, or maxsize is not an int.
     :raises TypeError: another option has a wrong type, or key or ttl is a coroutine function.
     :raises ValueError: an option makes no sense by itself or with the others.
 

@@ -1,7 +1,7 @@
 """The caches of a decorated function, or of one instance of a method: one for each event loop.
 
-Only a loop's own thread changes its cache. A hit takes the cache from ``serving`` and asks
-nothing more. Any other change, from anywhere, leaves a record, *then* takes the cache out of
+Only a loop's own thread changes its cache. A hit takes the cache from ``serving`` and checks
+nothing else. Any other change, from anywhere, leaves a record, *then* takes the cache out of
 service. The loop's next call applies the records, puts the cache into service, *then* looks
 again whether anything is recorded. A concurrent writer either found the cache in ``serving``
 and removed it, or recorded its change before this check. There is no lock.
@@ -97,7 +97,7 @@ class Function:
         )
 
     def add_loop(self, loop: AbstractEventLoop) -> None:
-        """Remember a loop that calls for the first time, and let go of those not running."""
+        """Remember a loop that calls for the first time, and drop those that do not run."""
         for table in self.called_in, self.closed:
             for reference in list(table):
                 if reference() is None:
@@ -181,7 +181,7 @@ class Loops:
         return cache
 
     def remove_closed(self) -> bool:
-        """Remove all that belongs to loops that are closed or freed.
+        """Remove everything for loops that are closed or freed.
 
         True if this drops results of a cache that had not been closed itself.
         """
@@ -199,7 +199,7 @@ class Loops:
         return lost
 
     def remove_idle(self) -> None:
-        """Let go of the loops that do not run: their owner may have dropped them unclosed."""
+        """Drop the loops that do not run. Closed ones stay, so that they can be counted."""
         for loop in list(self.serving):
             if not loop.is_running() and not loop.is_closed():
                 self.serving.pop(loop, None)
@@ -249,16 +249,18 @@ class Loops:
             if loop is None:
                 continue
             calls = self.calls_in(loop)
-            # Results are released in their loop's thread, or at once if it does not run.
-            kept = cache if loop.is_running() else None
-            for call in calls if kept is None else ():
-                call.release()
+            kept = None
+            if loop.is_running():
+                kept = cache  # its results are released in the loop's thread
+            else:
+                for call in calls:
+                    call.release()
             run_in(loop, partial(_cancel_refreshes, calls, cache.watch(), kept))
 
     def retire_changed(self) -> None:
-        """Take all caches out of service that have been cleared or have records.
+        """Take out of service each cache that was cleared or has records.
 
-        Also those that another thread has cleared, and will take out of service only later.
+        This includes those that another thread has cleared and not yet taken out of service.
         """
         for loop in list(self.serving):
             cache = self.serving.get(loop, EMPTY)
@@ -282,7 +284,7 @@ class Loops:
 
 
 def _cancel_refreshes(calls: List[Any], watch: Optional[Watch], _kept: object) -> None:
-    """Cancel the refreshes of a cache that has been cleared, and its timer."""
+    """Cancel the refreshes and the timer of a cleared cache, which is kept until then."""
     for call in calls:
         call.release()
         call.cancel_refresh()

@@ -17,7 +17,7 @@ from ._cache import EMPTY, MISSING, Entry
 from ._loops import Function, Loops
 from ._options import is_method_of, untyped_key
 
-CoroutineFunction = Callable[..., Coroutine[Any, Any, Any]]
+AsyncFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class Regime:
@@ -55,10 +55,10 @@ class Shared(Regime):
     async def close_of(self, instance: Any, *, wait: bool) -> None:  # noqa: ARG002
         await self.close(wait=wait)
 
-    def coroutine_function(self) -> CoroutineFunction:
+    def coroutine_function(self) -> AsyncFunction:
+        plain = self.make_key is untyped_key
         loops, function, make_key = self.loops, self.function, self.make_key
         serving = loops.serving
-        plain = make_key is untyped_key
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             key = args if plain and not kwargs else make_key(args, kwargs)
@@ -90,16 +90,15 @@ _numbers = itertools.count()
 class PerInstance(Regime):
     """Each instance has its own caches, one in each event loop.
 
-    They serve only the instance that they were made for. A shallow copy of it refers to them
-    as well, and a deep copy or a pickle has None in their place; each gets its own caches with
-    its first call.
+    They serve only the instance that they were made for. A shallow copy also refers to them,
+    and a deep copy or a pickle has None instead. Either gets its own caches on its first call.
     """
 
     def __init__(self, function: Function, name: str) -> None:
         super().__init__(function)
         # The name of the caches in the __dict__ of an instance. Each function has its own,
         # because an override and the method that it overrides may be called on one instance.
-        self.entry = f"_cache_{next(_numbers)}_of_{name}"
+        self.attribute = f"_cache_{next(_numbers)}_of_{name}"
 
     def key(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
         self.require(instance)
@@ -115,7 +114,7 @@ class PerInstance(Regime):
             )
 
     def loops_of(self, instance: Any) -> Optional[Loops]:
-        loops: Optional[Loops] = getattr(instance, "__dict__", {}).get(self.entry)
+        loops: Optional[Loops] = getattr(instance, "__dict__", {}).get(self.attribute)
         return None if loops is None or loops.owner() is not instance else loops
 
     def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, Optional[Loops]]:
@@ -136,22 +135,23 @@ class PerInstance(Regime):
         loops = Loops(self.function)
         try:
             loops.owner = ref(instance, partial(_remove_all, loops.serving, loops.by_loop))
-            there = instance.__dict__.setdefault(self.entry, loops)
+            there = instance.__dict__.setdefault(self.attribute, loops)
         except (AttributeError, TypeError):
             raise TypeError(_cannot_store(self.function.name, instance)) from None
         # A copied instance has the caches of the original, or None.
         if there is None or there.owner() is not instance:
-            there = instance.__dict__[self.entry] = loops
+            there = instance.__dict__[self.attribute] = loops
         return cast("Loops", there)
 
-    def coroutine_function(self) -> CoroutineFunction:
-        plain, entry, function = self.make_key is untyped_key, self.entry, self.function
+    def coroutine_function(self) -> AsyncFunction:
+        plain = self.make_key is untyped_key
+        attribute, function = self.attribute, self.function
 
         async def call(instance: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
             key = args if plain and not kwargs else self.key(instance, args, kwargs)
             cache, found = EMPTY, MISSING
             try:
-                loops = instance.__dict__[entry]
+                loops = instance.__dict__[attribute]
                 if loops.owner() is instance:
                     cache = loops.serving[asyncio.get_running_loop()]
             except (AttributeError, KeyError):

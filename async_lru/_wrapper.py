@@ -139,7 +139,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     def cache_parameters(self) -> _CacheParameters:
         """``typed``, ``maxsize``, ``tasks`` and ``closed``.
 
-        ``tasks`` is the number of calls in flight, those no longer in the cache included.
+        ``tasks`` is the number of calls in flight, including those no longer in the cache.
         ``closed`` is about the running loop; without one, whether all caches are closed.
 
         >>> alru_cache(asyncio.sleep).cache_parameters()
@@ -188,8 +188,8 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         """Close the running loop's cache, for good: calls in it raise RuntimeError.
 
         Calls in flight are cancelled, or with ``wait=True`` left to finish. This returns when
-        all of them have ended, except those that wait for the call that closes. Other loops,
-        running or to come, are unaffected.
+        all of them have ended, except those that wait for the call that closes. Other loops
+        are unaffected.
 
         >>> sleep = alru_cache(asyncio.sleep)
         >>> async def main():
@@ -261,23 +261,23 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         return regime
 
     def cache_info(self) -> functools._CacheInfo:
-        """As the function's: over all instances, unless each has its own cache."""
+        """Like that of the function: over all instances, unless each has its own cache."""
         return info(self.__regime.function, self.__regime.every_of(self.__self__))
 
     def cache_parameters(self) -> _CacheParameters:
-        """As the function's."""
+        """Like that of the function."""
         return parameters(self.__regime.function, self.__regime.every_of(self.__self__))
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
-        """As the function's, for this instance."""
+        """Like that of the function, for this instance."""
         return self.__func__.cache_contains(self.__self__, *args, **kwargs)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
-        """As the function's, for this instance."""
+        """Like that of the function, for this instance."""
         return self.__func__.cache_invalidate(self.__self__, *args, **kwargs)
 
     def cache_clear(self) -> None:
-        """As the function's: of all instances, unless each has its own cache."""
+        """Like that of the function: of all instances, unless each has its own cache."""
         for loops in self.__regime.every_of(self.__self__):
             loops.clear()
 
@@ -288,7 +288,7 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         cancel: Optional[bool] = None,
         return_exceptions: Optional[bool] = None,
     ) -> None:
-        """As the function's: for all instances, unless each has its own cache.
+        """Like that of the function: for all instances, unless each has its own cache.
 
         ``cancel`` and ``return_exceptions`` are deprecated and have no effect.
         """

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from async_lru import alru_cache
 
-MARGIN = 0.05  # a token is replaced so many seconds before it expires
+MARGIN = 0.05  # a token is replaced this many seconds before it expires
 
 issued = itertools.count(1)
 

@@ -1,6 +1,6 @@
 """A test suite in which one fixture starts every test with empty caches.
 
-python -m pytest examples/test_with_caches.py
+In a folder with a copy of this file: python -m pytest test_with_caches.py
 """
 
 import asyncio
