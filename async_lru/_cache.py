@@ -117,26 +117,27 @@ class Cache:
         )
 
     def __len__(self) -> int:
-        # A key is recorded only if it has an entry; applying deletes the entry first.
-        half_applied = sum(key in self.entries for key in list(self.applying))
-        return max(len(self.entries) - len(self.invalidated) - half_applied, 0)
+        recorded = {*list(self.invalidated), *list(self.applying)}
+        # Applying them in between would make this negative.
+        return max(len(self.entries) - sum(key in self.entries for key in recorded), 0)
 
     def invalidate(self, key: Hashable) -> bool:
         """Record that the key's entry is to be removed; True if there is one."""
-        if key not in self:
+        there, mark = key in self, object()
+        if not there and key not in self.invalidated and key not in self.applying:
             return False
-        mark = object()
         while True:
             records = self.invalidated
             first = records.setdefault(key, mark) is mark
-            # apply() may have taken the records in between, without this one: record it again.
+            # If apply() has taken the records in between, it may not have seen this one. (One
+            # that is recorded already may be such a late one of another thread.)
             if records is self.invalidated:
                 break
         loop = self.loop()
         if loop is not None and not self.woken:
             self.woken = True
             run_in(loop, partial(_wake, ref(self)))
-        return first
+        return there and first
 
     # In the loop's thread.
 

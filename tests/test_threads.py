@@ -9,14 +9,14 @@ import sys
 import threading
 import warnings
 import weakref
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 from unittest import mock
 
 import pytest
 
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
-from .helpers import FREE_THREADED, LIMIT, collect, in_threads, run_alone, turns
+from .helpers import FREE_THREADED, LIMIT, PYPY, collect, in_threads, run_alone, turns
 
 THREADS = 4
 CALLS = 500
@@ -131,6 +131,74 @@ def test_an_invalidation_is_never_lost(switching: None, options: Any) -> None:
             over.set()
 
     in_threads(reader(), reader(), writer())
+
+
+class Stops:
+    """A thread that stands still whenever it hashes a key, until it is told to go on."""
+
+    def __init__(self, step: Callable[[], object]) -> None:
+        self.step = step
+        self.stands, self.goes_on = threading.Semaphore(0), threading.Semaphore(0)
+        self.ended = False
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self) -> None:
+        self.step()
+        self.ended = True
+        self.stands.release()
+
+    def stop(self) -> None:
+        if threading.current_thread() is self.thread:
+            self.stands.release()
+            assert self.goes_on.acquire(timeout=LIMIT)
+
+    def go_on(self) -> None:
+        """Let it go on to the next stop, or to its end."""
+        if not self.ended:
+            self.goes_on.release()
+            assert self.stands.acquire(timeout=LIMIT)
+
+
+@pytest.mark.skipif(PYPY, reason="dict.setdefault() is two steps, if a key has methods")
+@pytest.mark.parametrize("stops", list(itertools.combinations(range(10), 2)), ids=str)
+def test_an_invalidation_beside_a_late_one(stops: Tuple[int, int]) -> None:
+    """It is in effect when it returns, even if another thread stands in the same one."""
+
+    class Key(str):
+        __slots__ = ()
+        __eq__ = str.__eq__
+
+        def __hash__(self) -> int:
+            other.stop()
+            return super().__hash__()
+
+    versions = itertools.count()
+
+    @alru_cache
+    async def version(key: str) -> int:
+        return next(versions)
+
+    async def main() -> None:
+        old = await version("a")
+        await version("b")
+        other.thread.start()
+        assert other.stands.acquire(timeout=LIMIT)
+        for _ in range(stops[0]):
+            other.go_on()
+        version.cache_invalidate("b")
+        await version("b")  # which applies the records
+        for _ in range(*stops):
+            other.go_on()
+        version.cache_invalidate("a")
+        assert await version("a") != old
+
+    other = Stops(lambda: version.cache_invalidate(Key("a")))
+    try:
+        asyncio.run(main())
+    finally:
+        while not other.ended:
+            other.go_on()
+        other.thread.join()
 
 
 @pytest.mark.parametrize("wait", [False, True])
