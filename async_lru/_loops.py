@@ -286,7 +286,6 @@ class Loops:
 def _cancel_refreshes(calls: List[Any], watch: Optional[Watch], _kept: object) -> None:
     """Cancel the refreshes and the timer of a cleared cache, which is kept until then."""
     for call in calls:
-        call.release()
         call.cancel_refresh()
     if watch is not None:
         watch.cancel()

@@ -25,6 +25,7 @@ from .helpers import (
     begin,
     collect,
     on_clock,
+    run_alone,
     turns,
 )
 
@@ -481,6 +482,21 @@ def test_closed_on_the_class() -> None:
         warnings.simplefilter("error", AlruCacheLoopResetWarning)
         asyncio.run(main())
         asyncio.run(again())
+
+
+def test_closed_on_the_class_before_another_loop_makes_a_cache() -> None:
+    class Closing:
+        @alru_cache(per_instance=True)
+        async def get(self) -> int:
+            return 1
+
+    closing, loop = Closing(), asyncio.new_event_loop()
+    loop.run_until_complete(Closing.get.cache_close())
+    assert run_alone(closing.get()) == 1
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.run_until_complete(closing.get())
+    assert closing.get.cache_info().misses == 1
+    loop.close()
 
 
 # Loops
