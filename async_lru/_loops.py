@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, TypedDict
 from weakref import ref
 
-from ._cache import EMPTY, Cache, Watch, nothing, run_in
+from ._cache import EMPTY, Cache, nothing, run_in
 from ._options import Options, why_unhashable
 
 
@@ -249,13 +249,14 @@ class Loops:
             if loop is None:
                 continue
             calls = self.calls_in(loop)
-            kept = None
             if loop.is_running():
-                kept = cache  # its results are released in the loop's thread
+                stop = cache.close  # and release the results in the loop's thread
             else:
                 for call in calls:
                     call.release()
-            run_in(loop, partial(_cancel_refreshes, calls, cache.watch(), kept))
+                watch = cache.watch()
+                stop = nothing if watch is None else watch.cancel
+            run_in(loop, partial(_cancel_refreshes, calls, stop))
 
     def retire_changed(self) -> None:
         """Take out of service each cache that was cleared or has records.
@@ -283,12 +284,11 @@ class Loops:
         return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"
 
 
-def _cancel_refreshes(calls: List[Any], watch: Optional[Watch], _kept: object) -> None:
-    """Cancel the refreshes and the timer of a cleared cache, which is kept until then."""
+def _cancel_refreshes(calls: List[Any], stop: Callable[[], object]) -> None:
+    """Cancel the refreshes and the timer of a cleared cache."""
     for call in calls:
         call.cancel_refresh()
-    if watch is not None:
-        watch.cancel()
+    stop()
 
 
 # Sums over the caches of a function, or of its instances. From anywhere.

@@ -14,6 +14,7 @@ from .helpers import (
     Worker,
     collect,
     forever,
+    identity,
     in_thread,
     run_program,
     this_loop,
@@ -205,6 +206,22 @@ async def test_no_loop_no_call() -> None:
 
     in_thread(outside)
     assert function.cache_info() == (0, 1, 128, 1)
+
+
+def test_a_new_loop_drops_what_is_kept_for_loops_that_are_gone() -> None:
+    class Dropped(asyncio.SelectorEventLoop):
+        def __del__(self) -> None:
+            self.close()
+
+    function: Any = alru_cache(identity)
+    for number in range(4):
+        loop = Dropped()
+        loop.run_until_complete(function(number))
+        del loop
+        gc.collect()
+        collect()
+    assert function.cache_info() == (0, 1, 128, 1)
+    function.cache_clear()
 
 
 def test_loops_that_nobody_closed_are_not_kept() -> None:
