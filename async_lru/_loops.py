@@ -223,7 +223,8 @@ class Loops:
         """The calls in flight in a loop, also those without an entry."""
         references = self.calls.get(ref(loop), {})
         calls = [references.get(number, nothing)() for number in list(references)]
-        return [call for call in calls if call is not None]
+        # One that ran out of stack may be settled, and still in the table.
+        return [call for call in calls if call is not None and not call.settled]
 
     def contains(self, key: Hashable) -> bool:
         return any(key in cache for cache in self.caches())
