@@ -8,7 +8,7 @@ from ._wrapper import (
     _LRUCacheWrapperInstanceMethod,
 )
 
-__version__ = "3.1.0.dev0"
+__version__ = "3.1.0"
 
 __all__ = (
     "_R",
