@@ -23,7 +23,7 @@ from async_lru import alru_cache
 PYPY = sys.implementation.name == "pypy"
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 # Whether the longest tests try every case, and not one in so many. In CI one Python does.
-THOROUGH = "THOROUGH" in os.environ
+THOROUGH = bool(os.environ.get("THOROUGH"))
 # In seconds, for what takes a moment unless it hangs: long, because a machine may be busy.
 LIMIT = 300
 
