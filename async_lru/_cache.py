@@ -117,15 +117,15 @@ class Cache:
         )
 
     def __len__(self) -> int:
-        recorded = {*list(self.invalidated), *list(self.applying)}
-        # Applying them in between would make this negative.
-        return max(len(self.entries) - sum(key in self.entries for key in recorded), 0)
+        # A key is recorded only if it has an entry.
+        half_applied = sum(key in self.entries for key in list(self.applying))
+        return max(len(self.entries) - len(self.invalidated) - half_applied, 0)
 
     def invalidate(self, key: Hashable) -> bool:
         """Record that the key's entry is to be removed; True if there is one."""
-        there, mark = key in self, object()
-        if not there and key not in self.invalidated and key not in self.applying:
+        if key not in self.entries:
             return False
+        there, mark = key in self, object()
         while True:
             records = self.invalidated
             first = records.setdefault(key, mark) is mark
