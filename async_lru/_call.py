@@ -281,16 +281,10 @@ class Call:
             if cache is not None:
                 cache.remove(self.entry)
 
-    def release(self) -> bool:
-        """Release the old result if this is a refresh whose entry has been removed."""
-        removed = self.background and self.cache() is None
-        if removed:
-            self.entry.value = None
-        return removed
-
     def cancel_refresh(self) -> None:
         """Cancel a refresh whose entry has been removed, unless a caller has joined it."""
-        if self.release():
+        if self.background and self.cache() is None:
+            self.entry.value = None
             self.cancel()
 
     def cancel(self) -> None:

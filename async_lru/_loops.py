@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, TypedDict
 from weakref import ref
 
-from ._cache import EMPTY, Cache, nothing, run_in
+from ._cache import EMPTY, Cache, Entry, nothing, run_in
 from ._options import Options, why_unhashable
 
 
@@ -253,8 +253,11 @@ class Loops:
             if loop.is_running():
                 stop = cache.close  # and release the results in the loop's thread
             else:
-                for call in calls:
-                    call.release()
+                # The loop may run by now. It has no use for this cache any more.
+                entries: List[Entry] = [call.entry for call in calls]
+                for entry in entries:
+                    if cache.lookup(entry.key) is entry:
+                        entry.value = None
                 watch = cache.watch()
                 stop = nothing if watch is None else watch.cancel
             run_in(loop, partial(_cancel_refreshes, calls, stop))

@@ -394,6 +394,58 @@ async def test_a_finalizer_that_invalidates_what_replaces_it(cached: Decorate) -
     assert objects[1] < objects[0] + 300
 
 
+@pytest.mark.skipif(PYPY, reason="there are no reference counts")
+def test_a_clear_that_finds_a_loop_idle_which_then_runs() -> None:
+    """It leaves the loop's new cache to the loop's thread."""
+    stands, goes_on = threading.Event(), threading.Event()
+    released: List[Any] = []
+    events: List[asyncio.Event] = []
+
+    class Hooked(asyncio.SelectorEventLoop):
+        def is_running(self) -> bool:
+            running = super().is_running()
+            if threading.current_thread() is other:
+                stands.set()
+                assert goes_on.wait(LIMIT)
+            return running
+
+    @alru_cache(ttl=LIMIT, refresh=0)
+    async def fetch(x: int) -> Any:
+        if x == 1 and events:
+            await events[0].wait()
+        return Finalized(lambda: released.append((x, threading.current_thread())))
+
+    async def begin_refresh() -> None:
+        await fetch(1)
+        events.append(asyncio.Event())
+        await fetch(1)
+        await turns()
+
+    async def use() -> None:
+        await fetch(2)
+        fetch.cache_invalidate(2)
+        goes_on.set()
+        other.join()
+        assert released == [(1, other)]  # which the loop has no use for any more
+        await turns()
+        assert released[1:] == [(2, threading.current_thread())]
+        fetch.cache_clear()
+        events[0].set()
+        await turns()
+
+    other = threading.Thread(target=fetch.cache_clear)
+    loop = Hooked()
+    loop.run_until_complete(begin_refresh())
+    other.start()
+    assert stands.wait(LIMIT)
+    try:
+        loop.run_until_complete(use())
+    finally:
+        goes_on.set()
+        other.join()
+        loop.close()
+
+
 @pytest.mark.parametrize("how", ["cache_clear", "cache_invalidate"])
 async def test_a_signal_handler_may_use_the_cache(cached: Decorate, how: str) -> None:
     """The handler runs while a call compares keys."""
