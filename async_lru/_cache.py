@@ -107,8 +107,11 @@ class Cache:
     # From anywhere.
 
     def __contains__(self, key: Hashable) -> bool:
-        if key in self.invalidated or key in self.applying:
-            return False
+        recorded = key in self.invalidated or key in self.applying
+        return not recorded and self.holds(key)
+
+    def holds(self, key: Hashable) -> bool:
+        """Whether there is an entry that has not expired, recorded or not."""
         found = self.lookup(key, MISSING)
         return (
             type(found) is not Entry
@@ -123,9 +126,9 @@ class Cache:
 
     def invalidate(self, key: Hashable) -> bool:
         """Record that the key's entry is to be removed; True if there is one."""
-        if key not in self.entries:
-            return False
         there, mark = key in self, object()
+        if not self.holds(key):
+            return False
         while True:
             records = self.invalidated
             first = records.setdefault(key, mark) is mark

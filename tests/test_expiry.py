@@ -76,6 +76,20 @@ async def test_never_served_though_the_timer_is_late(
 
 
 @on_clock
+async def test_an_expired_entry_cannot_be_invalidated(
+    clock: ClockLoop, timed: Decorate
+) -> None:
+    """It is counted until it is removed, as it is without an invalidation."""
+    function = timed(identity, ttl=5)
+    await function(1)
+    clock.now += 5
+    assert not function.cache_invalidate(1)
+    assert function.cache_info().currsize == 1
+    await turns()
+    assert function.cache_info().currsize == 0
+
+
+@on_clock
 async def test_a_result_that_replaces_an_expired_one_is_the_most_recent(
     clock: ClockLoop, timed: Decorate
 ) -> None:
