@@ -123,6 +123,8 @@ async def test_an_exception_keeps_nothing_that_is_cleared() -> None:
 async def test_what_is_dropped_is_released(
     cached: Decorate, ttl: Any, others: int, how: str
 ) -> None:
+    if PYPY and how == "clear":
+        pytest.skip("after a long run, PyPy's collector may take more than ten turns for it")
     function = cached(identity, maxsize=1 + others, ttl=ttl)
     thing = Thing()
     reference = weakref.ref(thing)
