@@ -22,6 +22,7 @@ from async_lru import AlruCacheLoopResetWarning, alru_cache
 
 from .helpers import THOROUGH, ClockLoop, clock_loop, draws, timers, turns
 
+EXAMPLES = 250 if THOROUGH else 50
 KEYS = st.integers(0, 4)
 TWO = st.integers(0, 1)
 ONE_OR_ALL = st.sampled_from([0, 1, None])
@@ -618,11 +619,11 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.timeout(300)  # on a busy machine, where tracing or PyPy take their time
 def test_model() -> None:
     reached.clear()
-    for _ in range(25):  # a single run may miss a rare state
+    for _ in range(1250 // EXAMPLES):  # a single run may miss a rare state
         run_state_machine_as_test(  # type: ignore[no-untyped-call,unused-ignore]
             Machine,
             settings=settings(
-                max_examples=250 if THOROUGH else 50,
+                max_examples=EXAMPLES,
                 stateful_step_count=40,
                 deadline=None,
                 derandomize=False,  # else each run in CI would be the same
