@@ -117,6 +117,16 @@ async def invalidate(world: World) -> None:
         await turns(1)  # up to where it waits: the rest is as after any miss
 
 
+async def into_service(world: World) -> None:
+    """A hit puts the cache back into service, and another one follows in the same turn."""
+    for number in 1, 2:
+        await world.call(number)
+    world.invalidate(2)
+    with world.watched():
+        await world.call(1)
+        await world.call(1)
+
+
 async def clear(world: World) -> None:
     for number in 1, 2:
         await world.call(number)
@@ -343,7 +353,7 @@ async def close_refreshing(world: World) -> None:
 
 # Which scenarios differ under which options
 
-ALWAYS = hit, miss, join, evict, invalidate, clear
+ALWAYS = hit, miss, join, evict, invalidate, into_service, clear
 
 
 IN_FLIGHT = fail, cancel, cancel_the_only, close, let_go
