@@ -87,8 +87,8 @@ class Call:
             elif cache.bounded:
                 cache.touch(self.entry.key)
             eager = self.depth < _DEPTH and not self.background and _starts_eagerly(self.loop)
-            # If asyncio runs out of stack while it makes a task, it logs that task.
-            require_stack(0 if eager else 8)
+            # If asyncio runs out of stack while it makes or suspends a task, it logs the task.
+            require_stack(4 if eager else 8)
             make: Any = (
                 partial(Task, loop=self.loop, eager_start=True)
                 if eager

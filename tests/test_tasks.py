@@ -404,15 +404,18 @@ def deep(frames: int, step: Any) -> Any:
 
 
 @pytest.mark.skipif(PYPY, reason="it counts no frames")
+@pytest.mark.parametrize("suspends", [False, True])
 @pytest.mark.parametrize("per_instance", [False, True])
 async def test_a_miss_that_runs_out_of_stack(
-    caplog: pytest.LogCaptureFixture, per_instance: bool
+    caplog: pytest.LogCaptureFixture, per_instance: bool, suspends: bool
 ) -> None:
     """Wherever that happens, nothing is logged, nothing runs on, and the next call works."""
 
     class Box:
         @alru_cache(per_instance=per_instance)
         async def get(self) -> str:
+            if suspends:
+                await asyncio.sleep(0)
             return "got"
 
     used = len(inspect.stack(0))
