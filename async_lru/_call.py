@@ -10,7 +10,6 @@ import functools
 import sys
 from asyncio import AbstractEventLoop, Future, Task
 from contextvars import copy_context
-from functools import partial
 from time import monotonic
 from typing import Any, Callable, Dict, List, Optional, Sequence, cast
 from weakref import ref
@@ -40,6 +39,8 @@ class Call:
     ) -> None:
         self.loops = loops
         self.loop = asyncio.get_running_loop()
+        # The table that this call is in while it is in flight.
+        self.table = loops.calls[ref(self.loop)]
         self.entry = entry
         # The coroutine of the decorated function.
         self.coroutine = coroutine
@@ -89,12 +90,11 @@ class Call:
             eager = self.depth < _DEPTH and not self.background and _starts_eagerly(self.loop)
             # If asyncio runs out of stack while it makes or suspends a task, it logs the task.
             require_stack(4 if eager else 8)
-            make: Any = (
-                partial(Task, loop=self.loop, eager_start=True)
+            self.task = (
+                Task(self.coroutine, loop=self.loop, eager_start=True)
                 if eager
-                else self.loop.create_task
+                else self.loop.create_task(self.coroutine)
             )
-            self.task = make(self.coroutine)
             if self.loops.function.options.asks:
                 self.context = getattr(self.task, "get_context", copy_context)()  # from 3.12
             if self.task.done():
@@ -299,13 +299,13 @@ _CALLS: Dict[int, Callable[[], Optional[Call]]] = {}
 
 def register(call: Call) -> None:
     number, reference = id(call.coroutine), ref(call)
-    _CALLS[number] = call.loops.calls[ref(call.loop)][number] = reference
+    _CALLS[number] = call.table[number] = reference
 
 
 def unregister(call: Call) -> None:
     number = id(call.coroutine)
     _CALLS.pop(number, None)
-    call.loops.calls.get(ref(call.loop), {}).pop(number, None)
+    call.table.pop(number, None)
 
 
 def calls_in_flight() -> List[Call]:
@@ -315,7 +315,8 @@ def calls_in_flight() -> List[Call]:
 
 def call_of(task: "Optional[Task[Any]]") -> Optional[Call]:
     """The call that a task runs, if it runs one."""
-    return None if task is None else _CALLS.get(id(task.get_coro()), nothing)()
+    reference = None if task is None else _CALLS.get(id(task.get_coro()))
+    return None if reference is None else reference()
 
 
 def require_stack(calls: int) -> None:
@@ -326,8 +327,9 @@ def require_stack(calls: int) -> None:
 
 def _starts_eagerly(loop: AbstractEventLoop) -> bool:
     """Whether asyncio itself makes the loop's tasks, and can start them eagerly."""
+    kind: Any = type(loop)
     return (
-        _makes_tasks_of_asyncio(cast("Any", type(loop)))
+        _makes_tasks_of_asyncio(kind)
         and sys.version_info >= (3, 12)
         and loop.get_task_factory() is None
         and not loop.get_debug()

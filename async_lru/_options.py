@@ -105,8 +105,9 @@ def untyped_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
 
 def typed_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
     if not kwargs:
-        if len(args) == 1:  # the most common call, and so the fastest
-            return args[0], type(args[0])
+        if len(args) == 1:  # a short path for the most common call
+            first: object = args[0]
+            return first, type(first)
         types: List[type] = [type(x) for x in args]  # a list is fastest here
         return (*args, *types)
     values = kwargs.values()
