@@ -155,7 +155,10 @@ class Loops:
     def current(self, loop: AbstractEventLoop) -> Optional[Cache]:
         """A loop's cache with all records applied; None if it has been cleared."""
         cache = self.by_loop.get(ref(loop))
-        if cache is not None and cache.invalidated:
+        if cache is None:
+            # The thread that has cleared it may not have taken it out of service yet.
+            self.retire(loop)
+        elif cache.invalidated:
             cache.apply()
         return cache
 

@@ -21,7 +21,7 @@ import async_lru
 
 from .helpers import LIMIT, PYPY, THOROUGH, ClockLoop, run_alone, turns
 from .scenarios import ACTIONS, CASES, OPTIONS, Action, Scenario
-from .world import KEYS, World
+from .world import KEYS, REFRESH, World
 
 PACKAGE = str(pathlib.Path(async_lru.__file__).parent) + os.sep
 # In turns of the loop: none of the scenarios takes so many.
@@ -295,6 +295,7 @@ def beside_a_thread(
     async def scenario(world: World) -> None:
         for number in (1, 2) if filled else ():
             await world.call(number)
+        loop.now += REFRESH  # with a refresh, both are due
         step, _ = STANDING[first]
         standing = Standing(lambda: step(world), moment, by_key)
         standing.world, standing.coverage = world, world.watch.coverage

@@ -49,7 +49,7 @@ def test_an_action_at_each(by: str, loop: ClockLoop, options: str, scenario: Sce
 
 
 @BY
-@pytest.mark.parametrize("options", ["bounded", "ttl", "per instance"])
+@pytest.mark.parametrize("options", ["bounded", "ttl", "refresh", "per instance"])
 @pytest.mark.parametrize("first", list(STANDING))
 def test_beside_a_thread_that_stands_at_each(
     by: str, loop: ClockLoop, options: str, first: str
