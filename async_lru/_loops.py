@@ -44,12 +44,13 @@ class _CacheParameters(TypedDict):
 
 
 class Function:
-    """A decorated function, as all of its caches refer to it."""
+    """A decorated function, as all of its caches refer to it: see ``_regimes``."""
 
     def __init__(self, function: Callable[..., Any], name: str, options: Options) -> None:
         self.function = function
         self.name = name
         self.options = options
+        self.make_key = options.key_maker()
         # Weak references to the function's own caches, or to those of each instance.
         self.living: Set[ref[Loops]] = set()
         # The loops in which it has been called, and those in which it is closed for all
@@ -66,6 +67,30 @@ class Function:
         return [
             loops for loops in (each() for each in self.living.copy()) if loops is not None
         ]
+
+    def info(self, every: "List[Loops]") -> functools._CacheInfo:
+        caches = [cache for loops in every for cache in loops.caches()]
+        return functools._CacheInfo(
+            hits=sum(cache.hits for cache in caches),
+            misses=sum(cache.misses for cache in caches),
+            maxsize=self.options.maxsize,
+            currsize=sum(map(len, caches)),
+        )
+
+    def parameters(self, every: "List[Loops]") -> _CacheParameters:
+        known = [(loops, loop) for loops in every for loop in loops.known()]
+        here = asyncio._get_running_loop()
+        # Closed in the running loop; without one, whether all caches are closed.
+        closed = [loops.is_closed(loop) for loops, loop in known if here in (None, loop)]
+        everywhere = here is not None and ref(here) in self.closed
+        return {
+            "typed": self.options.typed,
+            "maxsize": self.options.maxsize,
+            "tasks": sum(
+                len(loops.calls_in(loop)) for loops, loop in known if not loop.is_closed()
+            ),
+            "closed": everywhere or (bool(closed) and all(closed)),
+        }
 
     def explain(self, error: TypeError, key: Hashable) -> None:
         """If the key is not hashable, add a note to the error that says what to do."""
@@ -85,10 +110,10 @@ class Function:
 
     # In a loop's thread.
 
-    def check_open(self) -> None:
-        """Raise RuntimeError if it is closed in the running loop for all instances."""
-        if ref(asyncio.get_running_loop()) in self.closed:
-            raise self.closed_error()
+    def closing(self) -> "List[Loops]":
+        """Refuse calls in the running loop from now on; return the caches to close."""
+        self.closed[ref(asyncio.get_running_loop())] = None
+        return self.every()
 
     def closed_error(self) -> RuntimeError:
         return RuntimeError(
@@ -107,7 +132,7 @@ class Function:
             loops.remove_idle()
 
     def __repr__(self) -> str:
-        return f"<Function {self.name}, {len(self.living)} living>"
+        return f"<{type(self).__name__} of {self.name}, {len(self.living)} living>"
 
 
 class Loops:
@@ -229,9 +254,6 @@ class Loops:
         # One that ran out of stack may be settled, and still in the table.
         return [call for call in calls if call is not None and not call.settled]
 
-    def contains(self, key: Hashable) -> bool:
-        return any(key in cache for cache in self.caches())
-
     def retire(self, loop: AbstractEventLoop) -> None:
         """Take a loop's cache out of service, until the loop has applied the records."""
         if loop in self.serving:
@@ -296,43 +318,6 @@ def _cancel_refreshes(calls: List[Any], stop: Callable[[], object]) -> None:
     for call in calls:
         call.cancel_refresh()
     stop()
-
-
-# Sums over the caches of a function, or of its instances. From anywhere.
-
-
-def info(function: Function, every: List[Loops]) -> functools._CacheInfo:
-    caches = [cache for loops in every for cache in loops.caches()]
-    return functools._CacheInfo(
-        hits=sum(cache.hits for cache in caches),
-        misses=sum(cache.misses for cache in caches),
-        maxsize=function.options.maxsize,
-        currsize=sum(map(len, caches)),
-    )
-
-
-def parameters(function: Function, every: List[Loops]) -> _CacheParameters:
-    known = [(loops, loop) for loops in every for loop in loops.known()]
-    return {
-        "typed": function.options.typed,
-        "maxsize": function.options.maxsize,
-        "tasks": sum(
-            len(loops.calls_in(loop)) for loops, loop in known if not loop.is_closed()
-        ),
-        "closed": _closed(function, known),
-    }
-
-
-def _closed(function: Function, known: List[Tuple[Loops, AbstractEventLoop]]) -> bool:
-    """Whether it is closed in the running loop; without one, whether all caches are closed."""
-    here = asyncio._get_running_loop()
-    if here is None:
-        closed = [loops.is_closed(loop) for loops, loop in known]
-    elif ref(here) in function.closed:
-        return True
-    else:
-        closed = [loops.is_closed(here) for loops, loop in known if loop is here]
-    return bool(closed) and all(closed)
 
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR

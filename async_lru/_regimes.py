@@ -1,4 +1,4 @@
-"""The two regimes: calls use the caches of the function, or those of their instance.
+"""The two kinds of functions: calls use the caches of the function, or of their instance.
 
 Each has a coroutine function that does a whole hit. Their common lines are written twice,
 because each hit would pay for a Python call in between. They do not refer to the wrapper:
@@ -12,52 +12,33 @@ from time import monotonic
 from typing import Any, Callable, Coroutine, Dict, Hashable, List, Optional, Tuple, cast
 from weakref import ref
 
-from ._answer import answer, close, function_coroutine
+from ._answer import answer, function_coroutine
 from ._cache import EMPTY, MISSING, Entry
 from ._loops import Function, Loops
-from ._options import is_method_of, untyped_key
+from ._options import Options, is_method_of, untyped_key
 
 AsyncFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
-class Regime:
-    """The common part of both regimes."""
+class Shared(Function):
+    """All calls share one cache in each event loop."""
 
-    def __init__(self, function: Function) -> None:
-        self.function = function
-        self.make_key = function.options.key_maker()
-
-    async def close(self, *, wait: bool) -> None:
-        self.function.closed[ref(asyncio.get_running_loop())] = None
-        await close(self.function.every(), wait)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.function.name}>"
-
-
-class Shared(Regime):
-    """All calls of a function share one cache in each event loop."""
-
-    def __init__(self, function: Function) -> None:
-        super().__init__(function)
-        self.loops = Loops(function)
-
-    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, Optional[Loops]]:
+    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, List[Loops]]:
         """The key of a call, and the caches that it uses if they exist."""
         key = self.make_key(args, kwargs)
-        self.function.require_hashable(key)
-        return key, self.loops
+        self.require_hashable(key)
+        return key, self.every()
 
     def every_of(self, instance: Any) -> List[Loops]:  # noqa: ARG002
         """The caches that the methods of a bound method affect: here those of the function."""
-        return [self.loops]
+        return self.every()
 
-    async def close_of(self, instance: Any, *, wait: bool) -> None:  # noqa: ARG002
-        await self.close(wait=wait)
+    def closing_of(self, instance: Any) -> List[Loops]:  # noqa: ARG002
+        return self.closing()
 
     def coroutine_function(self) -> AsyncFunction:
-        plain = self.make_key is untyped_key
-        loops, function, make_key = self.loops, self.function, self.make_key
+        plain, make_key = self.make_key is untyped_key, self.make_key
+        loops = Loops(self)  # the coroutine function keeps it alive
         serving = loops.serving
 
         async def call(*args: Any, **kwargs: Any) -> Any:
@@ -66,7 +47,7 @@ class Shared(Regime):
             try:
                 found: Any = cache.lookup(key, MISSING)
             except TypeError as error:
-                function.explain(error, key)
+                self.explain(error, key)
                 raise
             if type(found) is not Entry:
                 value = found
@@ -87,22 +68,22 @@ class Shared(Regime):
 _numbers = itertools.count()
 
 
-class PerInstance(Regime):
+class PerInstance(Function):
     """Each instance has its own caches, one in each event loop.
 
     They serve only the instance that they were made for. A shallow copy also refers to them,
     and a deep copy or a pickle has None instead. Either gets its own caches on its first call.
     """
 
-    def __init__(self, function: Function, name: str) -> None:
-        super().__init__(function)
+    def __init__(self, function: Callable[..., Any], name: str, options: Options) -> None:
+        super().__init__(function, name, options)
         # The name of the caches in the __dict__ of an instance. Each function has its own,
         # because an override and the method that it overrides may be called on one instance.
-        self.attribute = f"_cache_{next(_numbers)}_of_{name}"
+        self.attribute = f"_cache_{next(_numbers)}_of_{name.rpartition('.')[2]}"
 
     def key(self, instance: Any, args: Any, kwargs: Any) -> Hashable:
         self.require(instance)
-        if self.function.options.key is not None:
+        if self.options.key is not None:
             args = (instance, *args)
         return self.make_key(args, kwargs)
 
@@ -110,34 +91,34 @@ class PerInstance(Regime):
         if instance is MISSING:
             raise TypeError(
                 "per_instance=True stores the cache in the first positional argument, and"
-                f" {self.function.name} was called without one. Pass the instance by position."
+                f" {self.name} was called without one. Pass the instance by position."
             )
 
     def loops_of(self, instance: Any) -> Optional[Loops]:
         loops: Optional[Loops] = getattr(instance, "__dict__", {}).get(self.attribute)
         return None if loops is None or loops.owner() is not instance else loops
 
-    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, Optional[Loops]]:
+    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, List[Loops]]:
         instance, *others = args or (MISSING,)
         key = self.key(instance, tuple(others), kwargs)
-        self.function.require_hashable(key)
-        return key, self.loops_of(instance)
+        self.require_hashable(key)
+        return key, self.every_of(instance)
 
     def every_of(self, instance: Any) -> List[Loops]:
         loops = self.loops_of(instance)
         return [] if loops is None else [loops]
 
-    async def close_of(self, instance: Any, *, wait: bool) -> None:
-        await close([self.hold(instance)], wait)
+    def closing_of(self, instance: Any) -> List[Loops]:
+        return [self.hold(instance)]
 
     def hold(self, instance: Any) -> Loops:
         """The caches of an instance, which are made if it has none."""
-        loops = Loops(self.function)
+        loops = Loops(self)
         try:
             loops.owner = ref(instance, partial(_remove_all, loops.serving, loops.by_loop))
             there = instance.__dict__.setdefault(self.attribute, loops)
         except (AttributeError, TypeError):
-            raise TypeError(_cannot_store(self.function.name, instance)) from None
+            raise TypeError(_cannot_store(self.name, instance)) from None
         # A copied instance has the caches of the original, or None.
         if there is None or there.owner() is not instance:
             there = instance.__dict__[self.attribute] = loops
@@ -145,7 +126,7 @@ class PerInstance(Regime):
 
     def coroutine_function(self) -> AsyncFunction:
         plain = self.make_key is untyped_key
-        attribute, function = self.attribute, self.function
+        attribute = self.attribute
 
         async def call(instance: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
             key = args if plain and not kwargs else self.key(instance, args, kwargs)
@@ -159,7 +140,7 @@ class PerInstance(Regime):
             try:
                 found = cache.lookup(key, MISSING)
             except TypeError as error:
-                function.explain(error, key)
+                self.explain(error, key)
                 raise
             if type(found) is not Entry:
                 value = found
@@ -181,8 +162,9 @@ class PerInstance(Regime):
         loops, coroutine = self.loops_of(instance), None
         if loops is None:
             # The coroutine first, so that a failure leaves nothing in the instance.
-            self.function.check_open()
-            coroutine = function_coroutine(self.function, args, kwargs)
+            if ref(asyncio.get_running_loop()) in self.closed:
+                raise self.closed_error()
+            coroutine = function_coroutine(self, args, kwargs)
             try:
                 loops = self.hold(instance)
             except BaseException:

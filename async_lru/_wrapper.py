@@ -20,8 +20,9 @@ from typing import (
     cast,
 )
 
+from ._answer import close
 from ._cache import nothing
-from ._loops import Function, _CacheParameters, info, parameters
+from ._loops import _CacheParameters
 from ._options import Options
 from ._regimes import PerInstance, Shared
 from ._sending import SENT, SENT_STATE, carrier, deep_copy, receive, reduce
@@ -29,7 +30,7 @@ from ._sending import SENT, SENT_STATE, carrier, deep_copy, receive, reduce
 _R = TypeVar("_R", covariant=True)
 _T = TypeVar("_T", covariant=True)
 _Self = TypeVar("_Self")
-_Regime = Union[Shared, PerInstance]
+_Function = Union[Shared, PerInstance]
 
 # All but the annotations, because since 3.14 reading them may evaluate them.
 _COPIED = [
@@ -83,7 +84,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         "__binding",
         "__carriers",
         "__dict__",
-        "__regime",
+        "__function",
         "__weakref__",
         *_OF_EACH,
     )
@@ -104,11 +105,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         self.__carriers: Dict[str, Any] = {}
         qualname = getattr(named, "__qualname__", repr(named))
         name = getattr(named, "__name__", qualname)
-        shared = Function(function, qualname, options)
-        self.__regime: _Regime = (
-            PerInstance(shared, name) if options.per_instance else Shared(shared)
-        )
-        call = self.__regime.coroutine_function()
+        kind = PerInstance if options.per_instance else Shared
+        self.__function: _Function = kind(function, qualname, options)
+        call = self.__function.coroutine_function()
         # A coroutine is named after its coroutine function.
         call.__name__, call.__qualname__ = name, qualname
         cast("Any", self).__call__ = call
@@ -134,7 +133,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> alru_cache(asyncio.sleep).cache_info()
         CacheInfo(hits=0, misses=0, maxsize=128, currsize=0)
         """
-        return info(self.__regime.function, self.__regime.function.every())
+        return self.__function.info(self.__function.every())
 
     def cache_parameters(self) -> _CacheParameters:
         """``typed``, ``maxsize``, ``tasks`` and ``closed``.
@@ -145,7 +144,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> alru_cache(asyncio.sleep).cache_parameters()
         {'typed': False, 'maxsize': 128, 'tasks': 0, 'closed': False}
         """
-        return parameters(self.__regime.function, self.__regime.function.every())
+        return self.__function.parameters(self.__function.every())
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
         """Whether a result for these arguments is cached, or a call in flight.
@@ -155,8 +154,8 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> alru_cache(asyncio.sleep).cache_contains(1)
         False
         """
-        key, loops = self.__regime.find(args, kwargs)
-        return loops is not None and loops.contains(key)
+        key, every = self.__function.find(args, kwargs)
+        return any(key in cache for loops in every for cache in loops.caches())
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the entry for these arguments; True if there was one.
@@ -169,8 +168,8 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> sleep.cache_invalidate(0), sleep.cache_invalidate(0)
         (True, False)
         """
-        key, loops = self.__regime.find(args, kwargs)
-        return loops is not None and loops.invalidate(key)
+        key, every = self.__function.find(args, kwargs)
+        return any(loops.invalidate(key) for loops in every)
 
     def cache_clear(self) -> None:
         """Remove all entries and zero the counters. Calls in flight go on for their callers.
@@ -181,7 +180,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> sleep.cache_info()
         CacheInfo(hits=0, misses=0, maxsize=128, currsize=0)
         """
-        for loops in self.__regime.function.every():
+        for loops in self.__function.every():
             loops.clear()
 
     async def cache_close(self, *, wait: bool = False) -> None:
@@ -201,7 +200,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> asyncio.run(sleep(0, "open"))  # in another loop
         'open'
         """
-        await self.__regime.close(wait=wait)
+        await close(self.__function.closing(), wait)
 
     # Test fixtures written for async_lru 2.4 read this private name, of Class.method and of
     # instance.method, and set _LRUCacheWrapper__first_loop on what they find.
@@ -212,7 +211,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     # Pickling: see _sending.
 
     def __recipe(self) -> Tuple[Any, ...]:
-        return self.__wrapped__, self.__regime.function.options, self.__binding
+        return self.__wrapped__, self.__function.options, self.__binding
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return reduce(self, self.__recipe(), self.__carriers, protocol)
@@ -236,7 +235,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         return copied
 
     def __repr__(self) -> str:
-        name = self.__regime.function.name
+        name = self.__function.name
         return f"<{type(self).__name__} {name}, {self.cache_info()}>"
 
 
@@ -256,17 +255,17 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]: ...
 
     @property
-    def __regime(self) -> _Regime:
-        regime: _Regime = cast("Any", self.__func__)._LRUCacheWrapper__regime
-        return regime
+    def __function(self) -> _Function:
+        function: _Function = cast("Any", self.__func__)._LRUCacheWrapper__function
+        return function
 
     def cache_info(self) -> functools._CacheInfo:
         """Like that of the function: over all instances, unless each has its own cache."""
-        return info(self.__regime.function, self.__regime.every_of(self.__self__))
+        return self.__function.info(self.__function.every_of(self.__self__))
 
     def cache_parameters(self) -> _CacheParameters:
         """Like that of the function."""
-        return parameters(self.__regime.function, self.__regime.every_of(self.__self__))
+        return self.__function.parameters(self.__function.every_of(self.__self__))
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
         """Like that of the function, for this instance."""
@@ -278,7 +277,7 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
 
     def cache_clear(self) -> None:
         """Like that of the function: of all instances, unless each has its own cache."""
-        for loops in self.__regime.every_of(self.__self__):
+        for loops in self.__function.every_of(self.__self__):
             loops.clear()
 
     async def cache_close(
@@ -302,7 +301,7 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
                     DeprecationWarning,
                     stacklevel=2,
                 )
-        await self.__regime.close_of(self.__self__, wait=wait)
+        await close(self.__function.closing_of(self.__self__), wait)
 
     @property
     def __wrapped__(self) -> types.MethodType:

@@ -342,5 +342,5 @@ async def test_what_a_debugger_shows(
     del failed
     assert not any("fail" in text for text in objects("Call"))
     assert "<Loops of Source.fetch, 1 caches>" in objects("Loops")
-    assert "<Function Source.fetch, 1 living>" in objects("Function")
-    assert any(text.endswith("Box.method>") for text in objects("PerInstance"))
+    assert "<Shared of Source.fetch, 1 living>" in objects("Shared")
+    assert any(text.endswith("Box.method, 1 living>") for text in objects("PerInstance"))
