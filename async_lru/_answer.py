@@ -7,7 +7,7 @@ the same task, is detected and raises.
 import asyncio
 from time import monotonic
 from types import CoroutineType
-from typing import Any, Awaitable, Dict, Hashable, List, Optional, Set, Tuple
+from typing import Any, Awaitable, Callable, Dict, Hashable, Iterable, List, Optional, Tuple
 
 from ._cache import EMPTY, MISSING, Cache, Entry
 from ._call import Call, call_of, calls_in_flight, require_stack
@@ -119,31 +119,29 @@ def _join(call: Call, cache: Cache, key: Hashable, caller: Optional[Call]) -> No
 
 def _cycle(call: Call, caller: Call) -> str:
     """The error message if the call already waits for the caller; else an empty string."""
-    path = _path(call, caller)
-    if path is None:
+    before = _reached(call, lambda each: each.waits)
+    if caller not in before:
         return ""
-    names = ", ".join(each.loops.function.name for each in path)
-    via = f" (via {names})" if names else ""
+    names: List[str] = []
+    step = before[caller]
+    while step is not None:
+        names.append(step.loops.function.name)
+        step = before[step]
+    via = f" (via {', '.join(reversed(names))})" if names else ""
     return f"{caller.loops.function.name} would wait for its own result{via}"
 
 
-def _path(start: Call, end: Call) -> Optional[List[Call]]:
-    """The calls through which one waits for another; None if it does not wait for it."""
+def _reached(
+    start: Call, following: Callable[[Call], Iterable[Call]]
+) -> Dict[Call, Optional[Call]]:
+    """All calls that are reached from one, itself included; each with the one before it."""
     before: Dict[Call, Optional[Call]] = {start: None}
-    following: List[Call] = [start]
-    while following:
-        call = following.pop()
-        if call is end:
-            path: List[Call] = []
-            step = before[call]
-            while step is not None:
-                path.append(step)
-                step = before[step]
-            return path[::-1]
-        waits = [waited for waited in call.waits if waited not in before]
-        before.update(dict.fromkeys(waits, call))
-        following += waits
-    return None
+    reached = [start]
+    for call in reached:  # which grows meanwhile
+        new = [each for each in following(call) if each not in before]
+        before.update(dict.fromkeys(new, call))
+        reached += new
+    return before
 
 
 def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:
@@ -168,8 +166,12 @@ async def close(every: List[Loops], wait: bool) -> None:
         loops.close(loop)
     calls: List[Call] = [call for loops in every for call in loops.calls_in(loop)]
     if caller is not None:
-        waiting = _waiting_for(caller)
-        caller.waits = calls = [call for call in calls if call not in waiting]
+        waiters: Dict[Call, List[Call]] = {}
+        for each in calls_in_flight():
+            for waited in each.waits:
+                waiters.setdefault(waited, []).append(each)
+        spared = _reached(caller, lambda each: waiters.get(each, ()))
+        caller.waits = calls = [call for call in calls if call not in spared]
     try:
         if any(call.task is None for call in calls):
             # An eager one is still in its first step, which has led here. It has a task after
@@ -185,17 +187,3 @@ async def close(every: List[Loops], wait: bool) -> None:
     finally:
         if caller is not None:
             caller.waits = ()
-
-
-def _waiting_for(call: Call) -> Set[Call]:
-    """The calls that wait for this one, directly or through others, and itself."""
-    waiting: Dict[Call, List[Call]] = {}
-    for each in calls_in_flight():
-        for waited in each.waits:
-            waiting.setdefault(waited, []).append(each)
-    found, following = {call}, [call]
-    while following:
-        new = [each for each in waiting.get(following.pop(), []) if each not in found]
-        found.update(new)
-        following += new
-    return found
