@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, Callable, Dict, List, Optional, Sequence, cast
 from weakref import ref
 
-from ._cache import Cache, Entry, nothing, run_in
+from ._cache import EMPTY, Cache, Entry, nothing, run_in
 from ._loops import Loops
 
 # asyncio has a call graph from 3.14 on.
@@ -81,7 +81,8 @@ class Call:
         cache.misses += not self.background
         try:
             # Before the task is made, so that an eager first step finds its own call.
-            register(self)
+            number = id(self.coroutine)
+            _CALLS[number] = self.table[number] = ref(self)
             self.entry.call = self
             if not self.background:
                 cache.insert(self.entry)
@@ -190,7 +191,9 @@ class Call:
         """Wake all callers; they take the outcome from here."""
         self.settled = True
         self.entry.call = None
-        unregister(self)
+        number = id(self.coroutine)
+        _CALLS.pop(number, None)
+        self.table.pop(number, None)
         if error is not None:
             self.error, self.traceback = error, error.__traceback__
         for waiter in list(self.waiters):
@@ -216,10 +219,13 @@ class Call:
 
     def cache(self) -> Optional[Cache]:
         """The cache with all records applied, if the entry is still in it."""
-        cache = self.loops.current(self.loop)
-        if cache is None or cache.lookup(self.entry.key) is not self.entry:
-            return None
-        return cache
+        cache = self.loops.by_loop.get(ref(self.loop), EMPTY)
+        if cache is EMPTY:
+            # The thread that has cleared it may not have taken it out of service yet.
+            self.loops.retire(self.loop)
+        elif cache.invalidated:
+            cache.apply()
+        return cache if cache.lookup(self.entry.key) is self.entry else None
 
     def report(self) -> None:
         """Report a failure that no caller has received to the loop's exception handler."""
@@ -227,10 +233,10 @@ class Call:
         if self.received or not isinstance(error, Exception):
             return  # no failure, or one that asyncio handles: cancelled, KeyboardInterrupt
         self.received = True
-        name, kept = self.loops.function.name, self.cache() is not None
-        message = f"Task exception was never retrieved: {name}"
-        if kept:
-            message = f"A refresh failed, and the old result stays until its ttl: {name}"
+        message = "Task exception was never retrieved"
+        if self.cache() is not None:
+            message = "A refresh failed, and the old result stays until its ttl"
+        message += f": {self.loops.function.name}"
         self.loop.call_exception_handler(
             {"message": message, "exception": error, "future": self.task}
         )
@@ -295,17 +301,6 @@ class Call:
 # Weak references to all calls in flight, by the id of their coroutine: a loop may be dropped
 # while calls are in flight. Such a call leaves a dead reference, until its id is used again.
 _CALLS: Dict[int, Callable[[], Optional[Call]]] = {}
-
-
-def register(call: Call) -> None:
-    number, reference = id(call.coroutine), ref(call)
-    _CALLS[number] = call.table[number] = reference
-
-
-def unregister(call: Call) -> None:
-    number = id(call.coroutine)
-    _CALLS.pop(number, None)
-    call.table.pop(number, None)
 
 
 def calls_in_flight() -> List[Call]:

@@ -177,16 +177,6 @@ class Loops:
         self.retire(loop)
         raise self.function.closed_error()
 
-    def current(self, loop: AbstractEventLoop) -> Optional[Cache]:
-        """A loop's cache with all records applied; None if it has been cleared."""
-        cache = self.by_loop.get(ref(loop))
-        if cache is None:
-            # The thread that has cleared it may not have taken it out of service yet.
-            self.retire(loop)
-        elif cache.invalidated:
-            cache.apply()
-        return cache
-
     def bind(self, loop: AbstractEventLoop) -> Cache:
         """Make an empty cache for a loop. A new loop drops the caches of closed loops."""
         function = self.function
