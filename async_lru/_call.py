@@ -161,31 +161,25 @@ class Call:
 
     def store(self, value: Any) -> None:
         """Put the result into the cache, if the entry is still under its key."""
-        entry, name = self.entry, self.loops.function.name
         options, cache = self.loops.function.options, self.cache()
         if cache is None:
             return
         if options.ttl is None:
-            cache.entries[entry.key] = value
+            cache.entries[self.entry.key] = value
             return
-        if options.asks:
-            try:
-                # In a copy, because a caller may be running in the context itself.
-                lifetime = self.context.copy().run(options.lifetime, name, value)
-            except BaseException:
-                # Break the reference cycle: exception, traceback, frame, call.
-                del self, entry, cache
-                raise
-            # The ttl function may have cleared or invalidated.
-            cache = self.cache()
-        else:
-            lifetime = options.lifetime(name, value)
-        if cache is None:
-            return
-        if lifetime is None:
-            cache.remove(entry)
-        else:
-            cache.store(entry, value, *lifetime)
+        try:
+            lifetime = options.lifetime(self.loops.function.name, value, self.context)
+            if options.asks:
+                cache = self.cache()  # the ttl function may have cleared or invalidated
+            if cache is None:
+                return
+            if lifetime is None:
+                cache.remove(self.entry)
+            else:
+                cache.store(self.entry, value, *lifetime)
+        finally:
+            # Break the reference cycle: exception, traceback, frame, call.
+            del self, cache
 
     def end(self, error: Optional[BaseException]) -> None:
         """Wake all callers; they take the outcome from here."""

@@ -69,12 +69,13 @@ class Options:
             return typed_key if self.typed else untyped_key
         return lambda args, kwargs: key(*args, **kwargs)
 
-    def lifetime(self, name: str, result: Any) -> Optional[Lifetime]:
+    def lifetime(self, name: str, result: Any, context: Any) -> Optional[Lifetime]:
         """When a result is due, and when it expires. None if it is not to be kept."""
         ttl, refresh = self.ttl, self.refresh
         if callable(ttl):
             try:
-                ttl = _answer(name, ttl(result))
+                # In a copy, because a caller may be running in the context itself.
+                ttl = _answer(name, context.copy().run(ttl, result))
             except StopIteration as error:  # as in a coroutine, which ends with one
                 raise RuntimeError(f"{name}: ttl() raised StopIteration") from error
             if ttl <= 0:
