@@ -202,11 +202,11 @@ class Call:
 
     def after_failure(self) -> None:
         """Remove the entry of a failed call. After a failed refresh, the old result stays."""
-        cache, entry, refresh = self.cache(), self.entry, self.loops.function.options.refresh
+        cache, entry, now = self.cache(), self.entry, monotonic()
         if cache is None:
             return
-        now = monotonic()
-        if refresh is not None and now < entry.expires_at:
+        if now < entry.expires_at:
+            refresh = self.loops.function.options.refresh
             entry.fresh_until = min(now + refresh, entry.expires_at)
         else:
             cache.remove(entry)

@@ -4,7 +4,7 @@ import types
 from functools import partial, partialmethod
 from typing import Any, Callable, Hashable, Optional, cast
 
-from ._options import TTL, Options, Seconds, is_coroutine_function
+from ._options import TTL, Options, Seconds, is_coroutine_function, unwrap_partial
 from ._wrapper import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
 
@@ -75,9 +75,7 @@ def _decorate(function: Any, options: Options) -> Any:
     if isinstance(function, (classmethod, staticmethod)):
         binding = classmethod if isinstance(function, classmethod) else staticmethod
         function = cast("Any", function).__func__
-    innermost = function
-    while isinstance(innermost, (partial, partialmethod)):
-        innermost = innermost.func
+    innermost = unwrap_partial(function)
     if isinstance(function, partialmethod):
         function = function.__get__(None, object)  # as a function of the instance
     if not callable(function):

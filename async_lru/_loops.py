@@ -23,7 +23,7 @@ from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, Ty
 from weakref import ref
 
 from ._cache import EMPTY, Cache, Entry, nothing, run_in
-from ._options import Options, why_unhashable
+from ._options import Options, unwrap_partial, why_unhashable
 
 
 class AlruCacheLoopResetWarning(UserWarning):
@@ -324,9 +324,7 @@ def _warn(message: str, function: Any) -> None:
     if frame is not None and _is_coroutine(frame):
         file, line, names = frame.f_code.co_filename, frame.f_lineno, frame.f_globals
     else:
-        while isinstance(function, partial):
-            function = function.func
-        function = inspect.unwrap(function)
+        function = inspect.unwrap(unwrap_partial(function))
         if type(getattr(function, "__code__", None)) is not types.CodeType:
             function = _warn  # a mock has no file
         file, line = function.__code__.co_filename, function.__code__.co_firstlineno

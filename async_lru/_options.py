@@ -17,7 +17,6 @@ is_coroutine_function: Callable[[Any], bool] = (
 
 # When a result becomes due for a refresh, and when it expires, by time.monotonic().
 Lifetime = Tuple[float, float]
-FOREVER: Lifetime = (math.inf, math.inf)
 
 Seconds = Union[float, timedelta]
 TTL = Union[None, Seconds, Callable[[Any], Optional[Seconds]]]
@@ -38,15 +37,29 @@ class Options:
         per_instance: Any,
     ) -> None:
         """Raise TypeError or ValueError for an option that makes no sense."""
-        ttl, jitter, refresh = _checked_seconds(ttl, jitter, refresh)
+        if callable(ttl):
+            _require_plain("ttl", ttl)
+        # Whether ttl is a function, which is asked for each result.
+        self.asks: bool = callable(ttl)
+        self.ttl: Any = ttl if self.asks or ttl is None else _non_negative("ttl", ttl)
+        self.jitter: float = 0 if jitter is None else _non_negative("jitter", jitter)
+        # Infinity is never.
+        self.refresh: float = (
+            math.inf if refresh is None else _non_negative("refresh", refresh)
+        )
+        for name, value in ("jitter", jitter), ("refresh", refresh):
+            if value is not None and ttl is None:
+                raise ValueError(f"{name} requires ttl to be set")
+        if self.jitter == math.inf:
+            raise ValueError("jitter must be finite")
+        if refresh is not None and not self.asks and self.refresh >= self.ttl:
+            raise ValueError(f"refresh must be less than ttl, got {refresh=} and {ttl=}")
         if not isinstance(typed, bool):
             raise TypeError(
                 f"typed must be a bool, got {typed!r}."
                 " Pass other options by name, such as ttl=60"
             )
         if key is not None:
-            if not callable(key):
-                raise TypeError(f"key must be callable, got {key!r}")
             _require_plain("key", key)
             if typed:
                 raise ValueError("typed=True cannot be combined with key")
@@ -54,12 +67,7 @@ class Options:
             raise TypeError(f"per_instance must be a bool, got {per_instance!r}")
         self.maxsize: Optional[int] = None if maxsize is None else max(maxsize, 0)
         self.typed = typed
-        self.ttl: Union[float, Callable[[Any], Any], None] = ttl
-        # Whether ttl is a function, which is asked for each result.
-        self.asks: bool = callable(ttl)
-        self.jitter: float = jitter or 0
         self.key: Optional[Callable[..., Hashable]] = key
-        self.refresh: Optional[float] = refresh
         self.per_instance = per_instance
 
     def key_maker(self) -> MakeKey:
@@ -71,8 +79,8 @@ class Options:
 
     def lifetime(self, name: str, result: Any, context: Any) -> Optional[Lifetime]:
         """When a result is due, and when it expires. None if it is not to be kept."""
-        ttl, refresh = self.ttl, self.refresh
-        if callable(ttl):
+        ttl = self.ttl
+        if self.asks:
             try:
                 # In a copy, because a caller may be running in the context itself.
                 ttl = _answer(name, context.copy().run(ttl, result))
@@ -80,16 +88,10 @@ class Options:
                 raise RuntimeError(f"{name}: ttl() raised StopIteration") from error
             if ttl <= 0:
                 return None
-        assert ttl is not None
-        if ttl == math.inf and refresh is None:
-            return FOREVER
-        now = monotonic()
-        if self.jitter:
+        due, now = min(self.refresh, ttl), monotonic()
+        if self.jitter and due < math.inf:
             now += random.uniform(0, self.jitter)  # noqa: S311  # no secret
-        until = now + ttl
-        if refresh is None or refresh >= ttl:
-            return until, until
-        return now + refresh, until
+        return now + due, now + ttl
 
 
 # Keys are flat tuples, hashed and compared in C, in the manner of functools._make_key.
@@ -150,33 +152,18 @@ def _is_hashable(part: Any) -> bool:
     return True
 
 
-def _checked_seconds(ttl: Any, jitter: Any, refresh: Any) -> Tuple[Any, Any, Any]:
-    given = f"refresh={refresh!r} and ttl={ttl!r}"
-    if callable(ttl):
-        _require_plain("ttl", ttl)
-    elif ttl is not None:
-        ttl = _non_negative("ttl", ttl)
-    if jitter is not None:
-        jitter = _non_negative("jitter", jitter)
-        if ttl is None:
-            raise ValueError("jitter requires ttl to be set")
-        if jitter == math.inf:
-            raise ValueError("jitter must be finite")
-    if refresh is not None:
-        refresh = _non_negative("refresh", refresh)
-        if ttl is None:
-            raise ValueError("refresh requires ttl to be set")
-        if not callable(ttl) and refresh >= ttl:
-            raise ValueError(f"refresh must be less than ttl, got {given}")
-    return ttl, jitter, refresh
+def unwrap_partial(function: Any) -> Any:
+    while isinstance(function, (functools.partial, functools.partialmethod)):
+        function = function.func
+    return function
 
 
 def _require_plain(name: str, value: Any) -> None:
-    """Raise TypeError for a coroutine function."""
-    while isinstance(value, functools.partial):
-        value = value.func
-    call = type(value).__call__
-    if is_coroutine_function(value) or is_coroutine_function(call):
+    """Raise TypeError for an object that cannot be called, or a coroutine function."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {value!r}")
+    value = unwrap_partial(value)
+    if is_coroutine_function(value) or is_coroutine_function(type(value).__call__):
         raise TypeError(
             f"{name} must be a plain function, got the coroutine function {value!r}"
         )

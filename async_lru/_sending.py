@@ -1,11 +1,12 @@
 """Pickling of decorated functions: by reference where a name finds them, else by value."""
 
 import copy
-import functools
 import sys
 import types
 from typing import Any, Dict, Tuple, Union, cast
 from weakref import WeakKeyDictionary, ref
+
+from ._options import unwrap_partial
 
 # The carriers made in this process, and weak references to the functions they stand for.
 _owners: "WeakKeyDictionary[Any, ref[Any]]" = WeakKeyDictionary()
@@ -85,10 +86,7 @@ def receive(wrapper: Any, state: Any) -> None:
 def deep_copy(wrapper: Any, recipe: Tuple[Any, ...], memo: Dict[int, Any]) -> Any:
     """Copy a decorated bound method together with its instance; nothing else is copied."""
     function, *others = recipe
-    innermost = function
-    while isinstance(innermost, functools.partial):
-        innermost = innermost.func
-    if not hasattr(innermost, "__self__"):
+    if not hasattr(unwrap_partial(function), "__self__"):
         return wrapper
     copied = memo[id(wrapper)] = make(type(wrapper), None)
     copied.__init__(copy.deepcopy(function, memo), wrapper, *others)
