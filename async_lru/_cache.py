@@ -46,19 +46,14 @@ class Entry:
         # The call in flight: the first one, or a refresh.
         self.call: Any = None
 
-    def state(self) -> str:
-        now = monotonic()
-        if now < self.fresh_until:
-            return "fresh"
-        if now < self.expires_at:
-            return "due"
-        return "expired" if self.call is None else "in flight"
-
     def __lt__(self, other: "Entry") -> bool:
         return self.timer_at < other.timer_at
 
     def __repr__(self) -> str:
-        return f"<Entry {self.key!r}, {self.state()}>"
+        state = "expired" if self.call is None else "in flight"
+        if monotonic() < self.expires_at:
+            state = "fresh" if monotonic() < self.fresh_until else "due"
+        return f"<Entry {self.key!r}, {state}>"
 
 
 # The result of a look-up that finds nothing: an expired entry without a call.

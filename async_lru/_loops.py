@@ -78,7 +78,11 @@ class Function:
         )
 
     def parameters(self, every: "List[Loops]") -> _CacheParameters:
-        known = [(loops, loop) for loops in every for loop in loops.known()]
+        # The loops in which each has been called or closed, and that still exist.
+        loop_refs = [
+            (loops, reference()) for loops in every for reference in list(loops.calls)
+        ]
+        known = [(loops, loop) for loops, loop in loop_refs if loop is not None]
         here = asyncio._get_running_loop()
         # Closed in the running loop; without one, whether all caches are closed.
         closed = [loops.is_closed(loop) for loops, loop in known if here in (None, loop)]
@@ -231,11 +235,6 @@ class Loops:
         """The caches whose loops still exist."""
         caches = [self.by_loop.get(reference, EMPTY) for reference in list(self.by_loop)]
         return [cache for cache in caches if cache.loop() is not None]
-
-    def known(self) -> List[AbstractEventLoop]:
-        """The loops in which it has been called or closed, and that still exist."""
-        every = [reference() for reference in list(self.calls)]
-        return [loop for loop in every if loop is not None]
 
     def calls_in(self, loop: AbstractEventLoop) -> List[Any]:
         """The calls in flight in a loop, also those without an entry."""
