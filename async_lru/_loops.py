@@ -268,8 +268,8 @@ class Loops:
                 stop = cache.close  # and release the results in the loop's thread
             else:
                 # The loop may run by now. It has no use for this cache any more.
-                entries: List[Entry] = [call.entry for call in calls]
-                for entry in entries:
+                for call in calls:
+                    entry: Entry = call.entry
                     if cache.lookup(entry.key) is entry:
                         entry.value = None
                 watch = cache.watch()
