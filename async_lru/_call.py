@@ -298,7 +298,7 @@ _CALLS: Dict[int, Callable[[], Optional[Call]]] = {}
 
 
 def calls_in_flight() -> List[Call]:
-    every = [_CALLS.get(number, nothing)() for number in list(_CALLS)]
+    every = [each() for each in _CALLS.copy().values()]
     return [call for call in every if call is not None]
 
 

@@ -6,8 +6,9 @@ service. The loop's next call applies the records, puts the cache into service, 
 again whether anything is recorded. A concurrent writer either found the cache in ``serving``
 and removed it, or recorded its change before this check. There is no lock.
 
-This code assumes that ``dict.pop``, ``dict.setdefault``, ``list(dict)``, ``set.copy`` and the
-setting of an item or an attribute are atomic, with and without the global interpreter lock.
+This code assumes that ``dict.pop``, ``dict.setdefault``, ``dict.copy``, ``list(dict)``,
+``set.copy`` and the setting of an item or an attribute are atomic, with and without the global
+interpreter lock.
 """
 
 import asyncio
@@ -233,13 +234,11 @@ class Loops:
 
     def caches(self) -> List[Cache]:
         """The caches whose loops still exist."""
-        caches = [self.by_loop.get(reference, EMPTY) for reference in list(self.by_loop)]
-        return [cache for cache in caches if cache.loop() is not None]
+        return [cache for cache in self.by_loop.copy().values() if cache.loop() is not None]
 
     def calls_in(self, loop: AbstractEventLoop) -> List[Any]:
         """The calls in flight in a loop, also those without an entry."""
-        references = self.calls.get(ref(loop), {})
-        calls = [references.get(number, nothing)() for number in list(references)]
+        calls = [each() for each in self.calls.get(ref(loop), {}).copy().values()]
         # One that ran out of stack may be settled, and still in the table.
         return [call for call in calls if call is not None and not call.settled]
 
