@@ -182,8 +182,8 @@ class Cache:
         settled.value, settled.fresh_until, settled.expires_at = value, fresh_until, expires_at
         if settled is not entry:
             self.entries[entry.key] = settled
-        loop = self.loop()
-        if expires_at < math.inf and loop is not None:
+        if expires_at < math.inf:
+            loop: Any = self.loop()
             settled.timer_at = loop.time() + expires_at - monotonic()
             heappush(self.queue, settled)
             if self.queue[0] is settled:
@@ -244,8 +244,8 @@ class Cache:
         while self.queue and self.queue[0].fresh_until == EXPIRED:
             heappop(self.queue)
             self.discarded -= 1
-        loop = self.loop()
-        if self.queue and loop is not None and not self.closed:
+        if self.queue and not self.closed:
+            loop: Any = self.loop()
             self.set_for = self.queue[0].timer_at
             watch = Watch(self, _cancel_in_its_loop)
             watch.loop = loop

@@ -59,11 +59,8 @@ _mark(CoroutineFunction)
 class Annotations(Dict[str, Any]):
     """An instance has the annotations of its function; the class has none."""
 
-    def __get__(self, instance: Any, owner: type) -> Dict[str, Any]:
-        if instance is None:
-            return self
-        annotations: Dict[str, Any] = instance.__wrapped__.__annotations__
-        return annotations
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else instance.__wrapped__.__annotations__
 
 
 class Text(str):  # noqa: SLOT000  # it is given its name
