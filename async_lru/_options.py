@@ -124,10 +124,9 @@ def why_unhashable(name: str, key: Any, options: Options) -> str:
             f"The key= function of {name} returned a value that is not hashable."
             " It must return a hashable value, such as a tuple of strings and numbers."
         )
-    parts: List[Any] = [part for part in key if not _is_hashable(part)]
-    kind = type(parts[0]).__qualname__ if parts else "one of them"
-    first = bool(parts) and not options.per_instance and parts[0] is key[0]
-    if first and is_method_of(parts[0], name):
+    first, *_ = [part for part in key if not _is_hashable(part)] or [key]
+    kind = type(first).__qualname__
+    if not options.per_instance and first is key[0] and is_method_of(first, name):
         return (
             f"{name} is cached by its arguments, the instance included, and {kind} is not"
             " hashable. Use per_instance=True to store the cache in the instance, or key= to"
