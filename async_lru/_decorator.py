@@ -84,5 +84,4 @@ def _decorate(function: Any, options: Options) -> Any:
         )
     if not is_coroutine_function(innermost):
         raise RuntimeError(f"Coroutine function is required, got {function!r}")
-    wrapper: Any = _LRUCacheWrapper
-    return wrapper(function, innermost, options, binding)
+    return cast("Any", _LRUCacheWrapper)(function, innermost, options, binding)

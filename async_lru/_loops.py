@@ -65,9 +65,8 @@ class Function:
 
     def every(self) -> "List[Loops]":
         """The function's own caches, or those of all living instances."""
-        return [
-            loops for loops in (each() for each in self.living.copy()) if loops is not None
-        ]
+        every = [each() for each in self.living.copy()]
+        return [loops for loops in every if loops is not None]
 
     def info(self, every: "List[Loops]") -> functools._CacheInfo:
         caches = [cache for loops in every for cache in loops.caches()]

@@ -45,8 +45,7 @@ def reduce(
     """Return the value for ``__reduce_ex__``."""
     found = _is_found(wrapper)
     if found and (wrapper.__module__ != "__main__" or protocol < _NESTED_NAMES):
-        qualname: str = wrapper.__qualname__
-        return qualname
+        return cast("str", wrapper.__qualname__)
     function, *others = recipe
     if type(function) is types.MethodType:
         # A bound method pickles as an attribute of its instance, which may be this wrapper.

@@ -51,9 +51,7 @@ class CoroutineFunction:
         __qualname__: str
 
 
-# From 3.12 on.
-_mark: Callable[[Any], object] = getattr(inspect, "markcoroutinefunction", nothing)
-_mark(CoroutineFunction)
+getattr(inspect, "markcoroutinefunction", nothing)(CoroutineFunction)  # from 3.12 on
 
 
 class Annotations(Dict[str, Any]):
