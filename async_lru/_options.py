@@ -15,12 +15,8 @@ is_coroutine_function: Callable[[Any], bool] = (
     inspect.iscoroutinefunction if sys.version_info >= (3, 14) else asyncio.iscoroutinefunction
 )
 
-# When a result becomes due for a refresh, and when it expires, by time.monotonic().
-Lifetime = Tuple[float, float]
-
 Seconds = Union[float, timedelta]
 TTL = Union[None, Seconds, Callable[[Any], Optional[Seconds]]]
-MakeKey = Callable[[Tuple[Any, ...], Dict[str, Any]], Hashable]
 
 
 class Options:
@@ -70,15 +66,18 @@ class Options:
         self.key: Optional[Callable[..., Hashable]] = key
         self.per_instance = per_instance
 
-    def key_maker(self) -> MakeKey:
+    def key_maker(self) -> Callable[[Any, Any], Hashable]:
         """Return a function that makes a key from the arguments of a call."""
         key = self.key
         if key is None:
             return typed_key if self.typed else untyped_key
         return lambda args, kwargs: key(*args, **kwargs)
 
-    def lifetime(self, name: str, result: Any, context: Any) -> Optional[Lifetime]:
-        """When a result is due, and when it expires. None if it is not to be kept."""
+    def lifetime(self, name: str, result: Any, context: Any) -> Optional[Tuple[float, float]]:
+        """When a result is due, and when it expires, by ``time.monotonic()``.
+
+        None if it is not to be kept.
+        """
         ttl = self.ttl
         if self.asks:
             try:
