@@ -261,7 +261,7 @@ class Cache:
             watch.cancel()
 
     def close(self) -> None:
-        """Cancel the timer, and set no other."""
+        """Cancel the timer, and set no other. The queue may be changing: leave it alone."""
         self.closed = True
         self.cancel_timer()
 
@@ -292,6 +292,7 @@ class Watch(_CacheRef):
             self.timer.cancel()
 
 
+# A function, because the repr of its handle shows where it is.
 def _fire(watch: Watch) -> None:
     watch.timer = None
     cache = watch()
