@@ -147,7 +147,8 @@ class Call:
             self.store(self.value)
         except BaseException as raised:  # noqa: BLE001  # cancelled, or raised by a ttl function
             # Break the reference cycle: exception, traceback, this frame, call.
-            error = raised.with_traceback(cast("Any", raised.__traceback__).tb_next)
+            inner = cast("Any", raised.__traceback__).tb_next
+            error = BaseException.with_traceback(raised, inner)
         try:
             self.end(error)
             # A task factory may have wrapped the coroutine in a task that never started it.
@@ -249,7 +250,7 @@ class Call:
             if self.error is None:
                 return self.value
             self.received = True
-            raise self.error.with_traceback(self.traceback)  # noqa: TRY301
+            raise BaseException.with_traceback(self.error, self.traceback)  # noqa: TRY301
         except GeneratorExit:
             # The caller's coroutine is closed or collected, perhaps in another thread, or in
             # the middle of another step: it leaves in the loop's next turn.

@@ -11,7 +11,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import Decorate, Source, begin, collect, turns
+from .helpers import LIMIT, Decorate, Source, begin, collect, turns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,27 @@ async def test_an_exception_that_cannot_be_changed() -> None:
     assert outcomes == [FrozenError("x")] * 2
     assert find.cache_info() == (1, 1, 128, 0)
     await find.cache_close(wait=True)
+
+
+class OptionError(Exception):
+    """It hides a method that exceptions have."""
+
+    def __init__(self) -> None:
+        vars(self)["with_traceback"] = True
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_an_exception_that_hides_its_methods(at_once: bool) -> None:
+    @alru_cache
+    async def find() -> None:
+        if not at_once:
+            await asyncio.sleep(0)
+        raise OptionError
+
+    for _ in range(2):
+        with pytest.raises(OptionError):
+            await asyncio.wait_for(find(), LIMIT)
+    assert find.cache_info() == (0, 2, 128, 0)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
