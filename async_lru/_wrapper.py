@@ -70,6 +70,9 @@ class Text(str):  # noqa: SLOT000  # it is given its name
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else getattr(instance.__func__, self.name)
 
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return str, (str(self),)  # the pickle of a class needs a plain str as its module
+
 
 class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     """A coroutine function with a cache, as made by :func:`alru_cache`."""

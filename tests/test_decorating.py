@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from async_lru import alru_cache
+from async_lru import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod, alru_cache
 
 from .helpers import Decorate, collect
 
@@ -380,6 +380,8 @@ def test_repr_names_the_function() -> None:
 def test_pickles_and_copies_by_reference() -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert pickle.loads(pickle.dumps(documented, protocol)) is documented
+        for kind in _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod:
+            assert pickle.loads(pickle.dumps(kind, protocol)) is kind
     assert copy.copy(documented) is documented
     assert copy.deepcopy({"x": documented}) == {"x": documented}
 
