@@ -294,7 +294,8 @@ class Loops:
             cache.close()
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return type(None), ()  # in a copy or pickle of its instance it is None
+        # In a copy or pickle of its instance it is None. (joblib cannot hash NoneType.)
+        return getattr, (None, "", None)
 
     def __repr__(self) -> str:
         return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"

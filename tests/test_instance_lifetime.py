@@ -361,6 +361,15 @@ async def test_a_used_instance_pickles(protocol: int) -> None:
     client.expiring.cache_clear()
 
 
+async def test_joblib_hashes_a_used_instance() -> None:
+    """As its Memory does with an argument."""
+    joblib: Any = pytest.importorskip("joblib")
+    client = Client()
+    assert joblib.hash(client)
+    await client.get(1)
+    assert joblib.hash(client)
+
+
 async def test_a_copy_whose_dict_is_taken_over() -> None:
     client, other = Client("first"), Client("other")
     await client.get(1)
