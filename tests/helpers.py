@@ -252,14 +252,14 @@ class ClockLoop(asyncio.SelectorEventLoop):
     """An event loop whose time passes when the test says."""
 
     now = 1000.0
-    # The time that work takes: a millisecond passes with each look.
+    # The time that work takes: about a millisecond passes with each look.
     worked = 0.0
 
     def time(self) -> float:
         return self.now
 
     def perf_counter(self) -> float:
-        self.worked += 0.001
+        self.worked += 1 / 1024  # sums of it are exact
         return self.worked
 
 

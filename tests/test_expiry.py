@@ -210,8 +210,8 @@ async def test_many_that_expire_at_once_do_not_block_the_loop(
     steps = [before - after for before, after in zip(left, left[1:])]
     assert timers(clock) == []
     assert len(steps) > 10
-    assert max(steps) < 100  # by the clock, the three milliseconds of a slice are over by then
-    assert min(steps[:-1]) >= 64  # slow machines make progress as well
+    # At least 64, so that slow machines make progress as well; then three milliseconds' worth.
+    assert set(steps[:-1]) == {67}
 
 
 @on_clock
