@@ -35,7 +35,7 @@ async def answer(
     call: Any = None
     expired: Any = None
     try:
-        # Nothing in a cache that is in service is a miss without a second look.
+        # Where nothing was found in a cache that is in service, a second look is superfluous.
         if found is not MISSING or cache is EMPTY:
             cache, found = _look_up(loops, cache, found, key)
         if type(found) is not Entry or monotonic() < found.expires_at:
@@ -96,7 +96,7 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
         call = Call(loops, found, coroutine, None, background=True)
         call.start(cache)
         if call.settled:
-            call.leave()  # a task factory has run it at once
+            call.report()  # a task factory has run it at once
         else:
             call.cancel_refresh()  # its first step may have removed the entry
         return value

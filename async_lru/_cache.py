@@ -93,7 +93,8 @@ class Cache:
         self.queue: List[Entry] = []
         # How many such entries there are. Their fresh_until is EXPIRED.
         self.discarded = 0
-        # A weak reference to the timer for the first entry, and the moment that it is set for.
+        # A weak reference to the timer for the first entry, and the moment that it is set for,
+        # by the loop's clock.
         self.watch: Callable[[], Optional[Watch]] = nothing
         self.set_for = EXPIRED
         # After closing, no timer is set any more.
@@ -115,7 +116,7 @@ class Cache:
         )
 
     def __len__(self) -> int:
-        # A key is recorded only if it has an entry.
+        # A key is recorded only if it has an entry, which may have been evicted since.
         half_applied = sum(key in self.entries for key in list(self.applying))
         return max(len(self.entries) - len(self.invalidated) - half_applied, 0)
 

@@ -57,7 +57,8 @@ class Call:
         self.depth: int = 0 if caller is None or caller.task is not None else caller.depth + 1
         # The calls that this one waits for: the one that it awaits, or those that it closes.
         self.waits: Sequence[Call] = ()
-        # True while a ttl function is asked about the result.
+        # Whether settle() has begun. A ttl function may call the decorated function meanwhile:
+        # that call joins this one.
         self.settling = False
         # The outcome. The traceback is kept because each raise extends the error's own.
         self.settled = False
@@ -106,7 +107,8 @@ class Call:
                     # If the loop is closed too early, asyncio warns about the caller's task.
                     self.task._log_destroy_pending = False
         except BaseException as error:
-            # KeyboardInterrupt, or the stack is full. Undo first what calls no function.
+            # KeyboardInterrupt, or the stack is full. Undo first what calls no function. The
+            # caller receives the error, so it is not to be reported.
             cache.hits -= self.background
             cache.misses -= not self.background
             self.settled, self.received, self.entry.call = True, True, None
@@ -139,7 +141,6 @@ class Call:
     def settle(self) -> None:
         """Take the outcome, and hand it to the callers."""
         task = self.task
-        # A ttl function may call the decorated function: that call joins this one.
         self.settling = True
         error: Optional[BaseException] = None
         try:

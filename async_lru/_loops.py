@@ -154,7 +154,8 @@ class Loops:
         # its loops alive, so that the caches of ended loops can be looked at. A loop that
         # calls for the first time removes the loops that do not run.
         self.serving: Dict[AbstractEventLoop, Cache] = {}
-        # Weak references to the calls in flight by loop, also to those without an entry.
+        # For each loop in which it has been called or closed: weak references to the calls in
+        # flight, also to those without an entry.
         self.calls: Dict[ref[AbstractEventLoop], Dict[int, Callable[[], Any]]] = {}
         # The loops in which it is closed.
         self.closed: Dict[ref[AbstractEventLoop], None] = {}

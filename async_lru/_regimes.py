@@ -161,7 +161,7 @@ class PerInstance(Function):
         args = (instance, *args)
         loops, coroutine = self.loops_of(instance), None
         if loops is None:
-            # The coroutine first, so that a failure leaves nothing in the instance.
+            # These come first, so that a failure leaves nothing in the instance.
             if ref(asyncio.get_running_loop()) in self.closed:
                 raise self.closed_error()
             coroutine = function_coroutine(self, args, kwargs)
