@@ -4,7 +4,7 @@ import asyncio
 import functools
 import inspect
 import sys
-from typing import Any, Callable, Tuple
+from typing import Any, AsyncIterator, Callable, Generator, Tuple
 from unittest import mock
 
 import pytest
@@ -48,6 +48,32 @@ def test_the_warning_points_at_the_line_that_awaits(name: str) -> None:
         await function()
 
     line = main.__code__.co_firstlineno + 2
+    assert place_of_warning(function, main) == (__file__, line)
+
+
+def test_the_warning_points_at_the_line_of_an_async_generator() -> None:
+    function = decorated("function")
+
+    async def results() -> AsyncIterator[Any]:
+        yield await function()
+
+    async def main() -> None:
+        assert len([each async for each in results()]) == 1
+
+    assert place_of_warning(function, main) == (__file__, results.__code__.co_firstlineno + 1)
+
+
+def test_the_warning_points_at_the_line_of_an_awaitable() -> None:
+    function = decorated("function")
+
+    class Result:
+        def __await__(self) -> Generator[Any, None, None]:
+            yield from function().__await__()
+
+    async def main() -> None:
+        await Result()
+
+    line = Result.__await__.__code__.co_firstlineno + 1
     assert place_of_warning(function, main) == (__file__, line)
 
 
