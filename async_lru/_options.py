@@ -33,10 +33,10 @@ class Options:
         per_instance: Any,
     ) -> None:
         """Raise TypeError or ValueError for an option that makes no sense."""
-        if callable(ttl):
-            _require_plain("ttl", ttl)
         # Whether ttl is a function, which is asked for each result.
         self.asks: bool = callable(ttl)
+        if self.asks:
+            _require_plain("ttl", ttl)
         self.ttl: Any = ttl if self.asks or ttl is None else _non_negative("ttl", ttl)
         self.jitter: float = 0 if jitter is None else _non_negative("jitter", jitter)
         # Infinity is never.
