@@ -212,6 +212,14 @@ def collect() -> None:
             gc.collect()
 
 
+def objects() -> int:
+    """How many objects there are. On PyPy only those of the library and of asyncio."""
+    gc.collect()
+    collect()
+    modules = [str(type(each).__module__) for each in gc.get_objects()]
+    return sum(not PYPY or module.startswith(("async_lru", "asyncio")) for module in modules)
+
+
 def messages(logged: Logged) -> List[Tuple[str, str]]:
     """Take out what a loop has logged: the words before a colon, and the exception."""
     collect()

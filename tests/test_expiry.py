@@ -1,7 +1,6 @@
 """Contract 7: expiry."""
 
 import asyncio
-import gc
 import random
 import time
 from datetime import timedelta
@@ -20,8 +19,8 @@ from .helpers import (
     at_once,
     begin,
     clock_loop,
-    collect,
     identity,
+    objects,
     on_clock,
     this_loop,
     timers,
@@ -373,12 +372,6 @@ async def test_a_timer_may_be_early_by_the_clocks_resolution(
     assert timers(clock) == []
 
 
-def objects_of_the_library() -> int:
-    gc.collect()
-    collect()
-    return sum(str(type(each).__module__).startswith("async_lru") for each in gc.get_objects())
-
-
 @on_clock
 async def test_what_is_invalidated_does_not_pile_up_though_much_has_expired(
     clock: ClockLoop, timed: Decorate
@@ -394,11 +387,11 @@ async def test_what_is_invalidated_does_not_pile_up_though_much_has_expired(
         clock.now += 1
         await turns(2)
         assert function.cache_info().currsize == 10
-    before = objects_of_the_library()
+    before = objects()
     for x in range(2000, 2100):
         await function(x)
         assert function.cache_invalidate(x)
-    assert objects_of_the_library() < before + 50
+    assert objects() < before + 50
 
 
 def test_uvloop() -> None:
