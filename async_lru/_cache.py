@@ -108,12 +108,15 @@ class Cache:
 
     def holds(self, key: Hashable) -> bool:
         """Whether there is an entry that has not expired, recorded or not."""
-        found = self.lookup(key, MISSING)
-        return (
-            type(found) is not Entry
-            or found.call is not None
-            or monotonic() < found.expires_at
-        )
+        while True:
+            found = self.lookup(key, MISSING)
+            if type(found) is not Entry or found.call is not None:
+                return True
+            if monotonic() < found.expires_at:
+                return True
+            # A call may have returned in the middle of these checks: then look again.
+            if self.lookup(key, MISSING) is found:
+                return False
 
     def __len__(self) -> int:
         # A key is recorded only if it has an entry, which may have been evicted since.

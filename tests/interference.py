@@ -278,12 +278,26 @@ def close_elsewhere(world: World) -> None:
 CHANGES = "invalidate", "invalidate another", "clear", "look", "close", "call"
 OF_LOOPS = "invalidate", "clear", "close", "call"
 STANDING: Dict[str, Tuple[Action, Tuple[str, ...]]] = {
-    "invalidate": (lambda world: world.callable.cache_invalidate(world.key(1)), CHANGES),
+    "invalidate": (
+        lambda world: world.callable.cache_invalidate(world.key(1)),
+        (*CHANGES, "a call returns"),
+    ),
     "clear": (lambda world: world.function.cache_clear(), CHANGES),
     "look": (World.look, ("invalidate", "clear")),
     "call elsewhere": (call_elsewhere, OF_LOOPS),
     "close elsewhere": (close_elsewhere, OF_LOOPS),
 }
+
+
+async def take(step: str, world: World) -> None:
+    """Take one of the steps that are taken while a thread stands still."""
+    if step == "call":
+        await world.call(3)
+    elif step == "a call returns":
+        world.gate.set()
+        await turns()
+    else:
+        ACTIONS[step](world)
 
 
 def beside_a_thread(
@@ -293,8 +307,13 @@ def beside_a_thread(
     lines: List[str] = []
 
     async def scenario(world: World) -> None:
-        for number in (1, 2) if filled else ():
-            await world.call(number)
+        if second == "a call returns":
+            world.gate.clear()
+            world.begin(1)
+            await turns()
+        else:
+            for number in (1, 2) if filled else ():
+                await world.call(number)
         loop.now += REFRESH  # with a refresh, both are due
         step, _ = STANDING[first]
         standing = Standing(lambda: step(world), moment, by_key)
@@ -303,10 +322,7 @@ def beside_a_thread(
         changed = world.change(*KEYS)
         with standing.still():
             lines[:] = standing.lines
-            if second == "call":
-                await world.call(3)
-            else:
-                ACTIONS[second](world)
+            await take(second, world)
             for number in 1, 2, 1:
                 await world.call(number)
             await turns(2)
@@ -316,7 +332,9 @@ def beside_a_thread(
         elif first == "invalidate":
             world.rely({1: changed[1]})
 
-    for moment in itertools.count(*first_and_step(by_key, len(first) + len(second))):
+    # Of the moments at which a call returns, few matter: none is left out.
+    every = by_key or second == "a call returns"
+    for moment in itertools.count(*first_and_step(every, len(first) + len(second))):
         for problem in play(loop, options, scenario, Watch(), None, by_key):
             at = ", ".join(lines) or "its end"
             yield f"{first} stands at {at}, {second} meanwhile: {problem}"
