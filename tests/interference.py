@@ -209,7 +209,7 @@ def half_run_for(*actions: str) -> Optional[int]:
 
 def first_and_step(by_key: bool, case: int) -> Tuple[int, int]:
     """Which moments are tried: in each case others, unless all are. Tracing PyPy is slow."""
-    step = 1 if by_key or THOROUGH else 17 if PYPY else 4
+    step = 1 if by_key or THOROUGH else 17 if PYPY else 8
     return case % step, step
 
 
