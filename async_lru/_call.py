@@ -147,9 +147,11 @@ class Call:
             self.value = task.result()
             self.store(self.value)
         except BaseException as raised:  # noqa: BLE001  # cancelled, or raised by a ttl function
-            # Break the reference cycle: exception, traceback, this frame, call.
-            inner = cast("Any", raised.__traceback__).tb_next
-            error = BaseException.with_traceback(raised, inner)
+            # Break the reference cycle: exception, traceback, this frame, call. (The traceback
+            # gets no name here, because it may refer to this frame itself.)
+            error = BaseException.with_traceback(
+                raised, cast("Any", raised.__traceback__).tb_next
+            )
         try:
             self.end(error)
             # A task factory may have wrapped the coroutine in a task that never started it.

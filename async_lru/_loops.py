@@ -7,8 +7,8 @@ again whether anything is recorded. A concurrent writer either found the cache i
 and removed it, or recorded its change before this check. There is no lock.
 
 This code assumes that ``dict.pop``, ``dict.setdefault``, ``dict.copy``, ``list(dict)``,
-``set.copy`` and the setting of an item or an attribute are atomic, with and without the global
-interpreter lock.
+``set.copy``, ``set &= set`` and the setting of an item or an attribute are atomic, with and
+without the global interpreter lock.
 """
 
 import asyncio
@@ -65,7 +65,10 @@ class Function:
 
     def every(self) -> "List[Loops]":
         """The function's own caches, or those of all living instances."""
-        every = [each() for each in self.living.copy()]
+        living = self.living
+        # A set that was large once stays slow to copy. This makes its table small again.
+        living &= living
+        every = [each() for each in living.copy()]
         return [loops for loops in every if loops is not None]
 
     def info(self, every: "List[Loops]") -> functools._CacheInfo:

@@ -201,6 +201,14 @@ async def misses_after_instances_are_freed(n: int, watch: Stopwatch) -> None:
             await thing.method(0)
 
 
+async def looks_after_instances_are_freed(n: int, watch: Stopwatch) -> None:
+    kept = await things(1)
+    await things(n)
+    with watch.running():
+        for _ in range(200):
+            assert Thing.method.cache_info().currsize == len(kept)
+
+
 # Steps whose cost is to be linear
 
 
@@ -333,6 +341,11 @@ ROWS: Dict[str, Tuple[Any, int, int]] = {
     "200 first calls after n instances were freed": (
         misses_after_instances_are_freed,
         2000,
+        0,
+    ),
+    "200 cache_info() after n instances were freed": (
+        looks_after_instances_are_freed,
+        5000,
         0,
     ),
     "a chain of n calls that wait for one another": (a_chain, 200, 1),

@@ -346,7 +346,10 @@ async def test_a_call_abandoned_before_its_first_step_leaves_no_cycle(
     assert reference() is None
 
 
-@pytest.mark.parametrize("kind", ["cycle", "ttl function", "before the first suspension"])
+@pytest.mark.parametrize(
+    "kind",
+    ["cycle", "ttl function", "ttl function at once", "before the first suspension"],
+)
 async def test_a_failure_needs_no_collector(kind: str, no_collector: None) -> None:
     def fail(_: Any) -> Any:
         raise ValueError
@@ -357,12 +360,16 @@ async def test_a_failure_needs_no_collector(kind: str, no_collector: None) -> No
     async def suspend(thing: Thing) -> None:
         await asyncio.sleep(0)
 
+    async def return_at_once(thing: Thing) -> Thing:
+        return thing
+
     async def fail_at_once(thing: Thing) -> None:
         raise ValueError
 
     functions: Any = {
         "cycle": alru_cache(cycle),
         "ttl function": alru_cache(ttl=fail)(suspend),
+        "ttl function at once": alru_cache(ttl=fail)(return_at_once),
         "before the first suspension": alru_cache(ttl=lambda _: 1)(fail_at_once),
     }
     failing: Any = functions[kind]
