@@ -194,7 +194,8 @@ class Loops:
         cache = Cache(ref(loop), function.options.maxsize)
         # After a clear, the table is there already: calls in flight stay in it.
         self.calls.setdefault(ref(loop), {})
-        self.by_loop[ref(loop)] = cache
+        # If the loop is freed, so is its cache, in whichever thread.
+        self.by_loop[ref(loop, partial(_forget, ref(self)))] = cache
         if lost and not function.warned:
             function.warned = True
             # Filters written for async_lru 2.4 match the first words.
@@ -303,6 +304,11 @@ class Loops:
 
     def __repr__(self) -> str:
         return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"
+
+
+def _forget(reference: "ref[Loops]", loop: "ref[AbstractEventLoop]") -> None:
+    # All of the caches may be gone as well.
+    getattr(reference(), "by_loop", {}).pop(loop, None)
 
 
 def _cancel_refreshes(calls: List[Any], stop: Callable[[], object]) -> None:

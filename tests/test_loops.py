@@ -11,6 +11,7 @@ import pytest
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
 from .helpers import (
+    Thing,
     Worker,
     collect,
     forever,
@@ -178,18 +179,23 @@ def test_a_loop_with_open_results_is_kept(worker: Worker) -> None:
 
 
 def test_a_dropped_loop_is_let_go_when_another_calls_that_is_known() -> None:
-    function: Any = alru_cache(asyncio.sleep)
+    async def make(key: int) -> Thing:
+        return Thing()
+
+    function: Any = alru_cache(make)
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
-    for loop in first, second, first:
-        loop.run_until_complete(function(0))
+    results = [
+        weakref.ref(loop.run_until_complete(function(0))) for loop in (first, second, first)
+    ]
     dropped = weakref.ref(first)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # asyncio's
-        del first, loop
+        del first
         second.run_until_complete(function(0))
         gc.collect()  # a loop is a cycle
         collect()
     assert dropped() is None
+    assert [result() is None for result in results] == [True, False, True]
     assert function.cache_info() == (1, 1, 128, 1)
     function.cache_clear()
     assert function.cache_info() == (0, 0, 128, 0)
