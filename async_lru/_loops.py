@@ -262,10 +262,9 @@ class Loops:
         # a result may call the function, and must not find a cleared result.
         dropped = [self.by_loop.pop(reference, EMPTY) for reference in list(self.by_loop)]
         self.retire_changed()
-        for cache in dropped:
-            loop = cache.loop()
-            if loop is None:
-                continue
+        # Another thread may have dropped one first, or its loop may be gone.
+        living = [(each, loop) for each in dropped if (loop := each.loop()) is not None]
+        for cache, loop in living:
             calls = self.calls_in(loop)
             if loop.is_running():
                 stop = cache.close  # and release the results in the loop's thread
