@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, Ty
 from weakref import ref
 
 from ._cache import EMPTY, Cache, Entry, nothing, run_in
-from ._options import Options, unwrap_partial, why_unhashable
+from ._options import Options, is_hashable, unwrap_partial, why_unhashable
 
 
 class AlruCacheLoopResetWarning(UserWarning):
@@ -101,9 +101,7 @@ class Function:
 
     def explain(self, error: TypeError, key: Hashable) -> None:
         """If the key is not hashable, add a note to the error that says what to do."""
-        try:
-            hash(key)
-        except TypeError:
+        if not is_hashable(key):
             note = why_unhashable(self.name, key, self.options)
             with contextlib.suppress(AttributeError):  # there are no notes below 3.11
                 error.add_note(note)

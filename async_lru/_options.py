@@ -123,7 +123,7 @@ def why_unhashable(name: str, key: Any, options: Options) -> str:
             f"The key= function of {name} returned a value that is not hashable."
             " It must return a hashable value, such as a tuple of strings and numbers."
         )
-    first, *_ = [part for part in key if not _is_hashable(part)] or [key]
+    first, *_ = [part for part in key if not is_hashable(part)] or [key]
     kind = type(first).__qualname__
     if not options.per_instance and first is key[0] and is_method_of(first, name):
         return (
@@ -142,7 +142,7 @@ def is_method_of(first: object, name: str) -> bool:
     return name.rpartition(".")[0] in [cls.__qualname__ for cls in type(first).__mro__]
 
 
-def _is_hashable(part: Any) -> bool:
+def is_hashable(part: Any) -> bool:
     try:
         hash(part)
     except TypeError:

@@ -262,3 +262,22 @@ async def test_an_argument_that_cannot_be_compared_does_no_harm(
     Fickle.failing = False
     assert function.cache_info() == (0, 1, 128, 1)
     assert function.cache_parameters()["tasks"] == 0
+
+
+class Incomparable:
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("not to be compared")
+
+
+async def test_what_a_comparison_raises_gets_no_note(
+    counter: Counter, cached: Decorate
+) -> None:
+    """It is hashable: the note about key= would mislead."""
+    function = cached(counter.call, key=lambda part: part)
+    await function(Incomparable())
+    with pytest.raises(TypeError, match="not to be compared") as caught:
+        await function(Incomparable())
+    assert not hasattr(caught.value, "__notes__")
