@@ -2,11 +2,7 @@
 
 from ._decorator import alru_cache
 from ._loops import AlruCacheLoopResetWarning, _CacheParameters
-from ._wrapper import (
-    _R,
-    _LRUCacheWrapper,
-    _LRUCacheWrapperInstanceMethod,
-)
+from ._wrapper import _R, _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
 __version__ = "3.1.0"
 

@@ -65,8 +65,7 @@ def alru_cache(
 def _decorate(function: Any, options: Options) -> Any:
     binding: Optional[type] = None
     if options.per_instance and isinstance(
-        function,
-        (classmethod, staticmethod, types.MethodType, _LRUCacheWrapperInstanceMethod),
+        function, (classmethod, staticmethod, types.MethodType, _LRUCacheWrapperInstanceMethod)
     ):
         raise ValueError(
             f"per_instance=True stores the cache in the instance, and {function!r} gets none."

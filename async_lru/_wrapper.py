@@ -78,14 +78,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     """A coroutine function with a cache, as made by :func:`alru_cache`."""
 
     # Private by name mangling, because any other name may be an attribute of the function.
-    __slots__ = (
-        "__binding",
-        "__carriers",
-        "__dict__",
-        "__function",
-        "__weakref__",
-        *_OF_EACH,
-    )
+    __slots__ = ("__binding", "__carriers", "__dict__", "__function", "__weakref__", *_OF_EACH)
     __annotations__ = Annotations()  # type: Dict[str, Any]  # an annotation would go in it
 
     def __init__(
