@@ -215,8 +215,8 @@ class Loops:
             loop = reference()
             if loop is not None and not loop.is_closed():
                 continue
-            cache = self.by_loop.pop(reference, None)
             if loop is not None:
+                cache = self.by_loop.pop(reference, None)
                 lost |= cache is not None and len(cache) > 0 and not self.is_closed(loop)
                 self.serving.pop(loop, None)
             self.calls.pop(reference, None)
@@ -261,8 +261,8 @@ class Loops:
         dropped = [self.by_loop.pop(reference, EMPTY) for reference in list(self.by_loop)]
         self.retire_changed()
         # Another thread may have dropped one first, or its loop may be gone.
-        living = [(each, loop) for each in dropped if (loop := each.loop()) is not None]
-        for cache, loop in living:
+        with_loops = [(each, loop) for each in dropped if (loop := each.loop()) is not None]
+        for cache, loop in with_loops:
             calls = self.calls_in(loop)
             if loop.is_running():
                 stop = cache.close  # and release the results in the loop's thread
