@@ -1,7 +1,7 @@
 """Calls that miss, join a call in flight or start a refresh; and closing.
 
-Each call records the calls that it waits for. So a call that would wait for its own result, in
-the same task, is detected and raises.
+Each call records the calls that it waits for. So a call that would wait for its own result,
+directly or through other decorated calls, is detected and raises.
 """
 
 import asyncio

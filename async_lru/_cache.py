@@ -119,8 +119,9 @@ class Cache:
                 return False
 
     def __len__(self) -> int:
-        # A key is recorded only if it has an entry, which may have been evicted since.
+        # Of the records being applied, those whose entries have yet to be removed.
         half_applied = sum(key in self.entries for key in list(self.applying))
+        # A recorded key had an entry, which may have been evicted since.
         return max(len(self.entries) - len(self.invalidated) - half_applied, 0)
 
     def invalidate(self, key: Hashable) -> bool:
@@ -131,8 +132,8 @@ class Cache:
         while True:
             records = self.invalidated
             first = records.setdefault(key, mark) is mark
-            # If apply() has taken the records in between, it may not have seen this one. (One
-            # that is recorded already may be such a late one of another thread.)
+            # If apply() has taken the records in between, it may not have seen this one: then
+            # record it again, also if it is one that another thread has recorded.
             if records is self.invalidated:
                 break
         loop = self.loop()
@@ -221,7 +222,8 @@ class Cache:
         """Remove expired entries, for a few milliseconds.
 
         When the timer fires, its entry has expired, whatever time.monotonic() says: a loop may
-        have another clock. A refresh in flight takes the place of its entry.
+        have another clock. An entry with a refresh in flight stays, without its result, so
+        that callers join the refresh.
         """
         self.apply()
         loop: Any = self.loop()

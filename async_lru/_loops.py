@@ -267,7 +267,8 @@ class Loops:
             if loop.is_running():
                 stop = cache.close  # and release the results in the loop's thread
             else:
-                # The loop may run by now. It has no use for this cache any more.
+                # Release the results here. If the loop has started to run in between, it does
+                # not use this cache any more.
                 for call in calls:
                     entry: Entry = call.entry
                     if cache.lookup(entry.key) is entry:

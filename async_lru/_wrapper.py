@@ -130,7 +130,8 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         """``typed``, ``maxsize``, ``tasks`` and ``closed``.
 
         ``tasks`` is the number of calls in flight, including those no longer in the cache.
-        ``closed`` is about the running loop; without one, whether all caches are closed.
+        ``closed`` is whether the running loop's cache is closed; without a running loop,
+        whether all caches are.
 
         >>> alru_cache(asyncio.sleep).cache_parameters()
         {'typed': False, 'maxsize': 128, 'tasks': 0, 'closed': False}
