@@ -1,7 +1,7 @@
 """``functools.lru_cache`` for asyncio."""
 
+from ._caches import AlruCacheLoopResetWarning, _CacheParameters
 from ._decorator import alru_cache
-from ._loops import AlruCacheLoopResetWarning, _CacheParameters
 from ._wrapper import _R, _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
 __version__ = "3.1.0"

@@ -10,14 +10,14 @@ from types import CoroutineType
 from typing import Any, Awaitable, Callable, Dict, Hashable, Iterable, List, Optional, Tuple
 
 from ._cache import EMPTY, MISSING, Cache, Entry
+from ._caches import Caches, Function
 from ._call import Call, call_of, calls_in_flight, require_stack
-from ._loops import Function, Loops
 
 _Coroutine: Any = CoroutineType
 
 
 async def answer(
-    loops: Any,
+    caches: Any,
     cache: Any,
     found: Any,
     key: Hashable,
@@ -37,9 +37,9 @@ async def answer(
     try:
         # Where nothing was found in a cache that is in service, a second look is superfluous.
         if found is not MISSING or cache is EMPTY:
-            cache, found = _look_up(loops, cache, found, key)
+            cache, found = _look_up(caches, cache, found, key)
         if type(found) is not Entry or monotonic() < found.expires_at:
-            return _hit(loops, cache, key, found, args, kwargs)
+            return _hit(caches, cache, key, found, args, kwargs)
         call = found.call
         if call is not None:
             _join(call, cache, key, caller)
@@ -50,8 +50,8 @@ async def answer(
                 expired = found.value
                 cache.remove(found)
             if coroutine is None:
-                coroutine = function_coroutine(loops.function, args, kwargs)
-            call = Call(loops, Entry(key), coroutine, caller)
+                coroutine = function_coroutine(caches.function, args, kwargs)
+            call = Call(caches, Entry(key), coroutine, caller)
             if caller is not None:
                 caller.waits = (call,)
             call.start(cache)
@@ -66,14 +66,14 @@ async def answer(
         if caller is not None:
             caller.waits = ()
         # Break the reference cycle: exception, traceback, frame, call.
-        del loops, cache, found, expired, coroutine, call, caller, here
+        del caches, cache, found, expired, coroutine, call, caller, here
 
 
-def _look_up(loops: Loops, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:
+def _look_up(caches: Caches, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:
     """The cache in service, and its entry for the key, settled if its task is done."""
     while True:
         if cache is EMPTY:
-            cache = loops.enter()
+            cache = caches.enter()
             found = cache.lookup(key, MISSING)
         call = found.call if type(found) is Entry else None
         if call is None or not call.ready():
@@ -84,7 +84,9 @@ def _look_up(loops: Loops, cache: Cache, found: Any, key: Hashable) -> Tuple[Cac
         cache = EMPTY
 
 
-def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwargs: Any) -> Any:
+def _hit(
+    caches: Caches, cache: Cache, key: Hashable, found: Any, args: Any, kwargs: Any
+) -> Any:
     """Return a cached result. If it is due and no refresh is running, start one."""
     value = found.value if type(found) is Entry else found
     if type(found) is not Entry or found.call is not None or monotonic() < found.fresh_until:
@@ -92,8 +94,8 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
         return value
     call: Optional[Call] = None
     try:
-        coroutine = function_coroutine(loops.function, args, kwargs)
-        call = Call(loops, found, coroutine, None, background=True)
+        coroutine = function_coroutine(caches.function, args, kwargs)
+        call = Call(caches, found, coroutine, None, background=True)
         call.start(cache)
         if call.settled:
             call.report()  # a task factory has run it at once
@@ -102,7 +104,7 @@ def _hit(loops: Loops, cache: Cache, key: Hashable, found: Any, args: Any, kwarg
         return value
     finally:
         # Break the reference cycle: exception, traceback, frame, call.
-        del loops, cache, found, value, call
+        del caches, cache, found, value, call
 
 
 def _join(call: Call, cache: Cache, key: Hashable, caller: Optional[Call]) -> None:
@@ -125,10 +127,10 @@ def _cycle(call: Call, caller: Call) -> str:
     names: List[str] = []
     step = before[caller]
     while step is not None:
-        names.append(step.loops.function.name)
+        names.append(step.caches.function.name)
         step = before[step]
     via = f" (via {', '.join(reversed(names))})" if names else ""
-    return f"{caller.loops.function.name} would wait for its own result{via}"
+    return f"{caller.caches.function.name} would wait for its own result{via}"
 
 
 def _reached(
@@ -156,15 +158,15 @@ async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
-async def close(every: List[Loops], wait: bool) -> None:
+async def close(every: List[Caches], wait: bool) -> None:
     """Close caches in the running loop, and wait until their calls in flight have ended.
 
     Calls that wait for the call that closes are neither cancelled nor waited for.
     """
     loop, caller = asyncio.get_running_loop(), call_of(asyncio.current_task())
-    for loops in every:
-        loops.close(loop)
-    calls: List[Call] = [call for loops in every for call in loops.calls_in(loop)]
+    for caches in every:
+        caches.close(loop)
+    calls: List[Call] = [call for caches in every for call in caches.calls_in(loop)]
     if caller is not None:
         waiters: Dict[Call, List[Call]] = {}
         for each in calls_in_flight():

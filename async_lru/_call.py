@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, cast
 from weakref import ref
 
 from ._cache import EMPTY, Cache, Entry, nothing, run_in
-from ._loops import Loops
+from ._caches import Caches
 
 # asyncio has a call graph from 3.14 on.
 _add_to_graph: Any = getattr(asyncio, "future_add_to_awaited_by", nothing)
@@ -30,17 +30,17 @@ class Call:
 
     def __init__(
         self,
-        loops: Loops,
+        caches: Caches,
         entry: Entry,
         coroutine: Any,
         caller: "Optional[Call]",
         *,
         background: bool = False,
     ) -> None:
-        self.loops = loops
+        self.caches = caches
         self.loop = asyncio.get_running_loop()
         # The table that this call is in while it is in flight.
-        self.table = loops.calls[ref(self.loop)]
+        self.table = caches.calls[ref(self.loop)]
         self.entry = entry
         # The coroutine of the decorated function.
         self.coroutine = coroutine
@@ -70,7 +70,7 @@ class Call:
 
     def __repr__(self) -> str:
         kind = "settled" if self.settled else "background" if self.background else "in flight"
-        name = self.loops.function.name
+        name = self.caches.function.name
         return f"<Call of {name}, {kind}, {len(self.waiters)} waiters>"
 
     # Its start and its end.
@@ -97,12 +97,12 @@ class Call:
                 if eager
                 else self.loop.create_task(self.coroutine)
             )
-            if self.loops.function.options.asks:
+            if self.caches.function.options.asks:
                 self.context = getattr(self.task, "get_context", copy_context)()  # from 3.12
             if self.task.done():
                 self.settle()
             else:
-                self.task.add_done_callback(self.finish)
+                self.task.add_done_callback(self.leave)
                 if hasattr(self.task, "_log_destroy_pending"):
                     # If the loop is closed too early, asyncio warns about the caller's task.
                     self.task._log_destroy_pending = False
@@ -123,15 +123,6 @@ class Call:
         finally:
             # Break the reference cycle: the function's frame refers to this one.
             del self
-
-    def finish(self, _: object) -> None:
-        """Settle the call, when its task is done."""
-        if self.ready():
-            self.settle()
-        if self.error is not None:
-            self.leave()
-        # Break the reference cycle: a ttl function that failed, its frame, this frame, call.
-        del self
 
     def ready(self) -> bool:
         """Whether the task is done, and the call is still to be settled."""
@@ -165,14 +156,14 @@ class Call:
 
     def store(self, value: Any) -> None:
         """Put the result into the cache, if the entry is still under its key."""
-        options, cache = self.loops.function.options, self.cache()
+        options, cache = self.caches.function.options, self.cache()
         if cache is None:
             return
         if options.ttl is None:
             cache.entries[self.entry.key] = value
             return
         try:
-            lifetime = options.lifetime(self.loops.function.name, value, self.context)
+            lifetime = options.lifetime(self.caches.function.name, value, self.context)
             if options.asks:
                 cache = self.cache()  # the ttl function may have cleared or invalidated
             if cache is None:
@@ -210,17 +201,17 @@ class Call:
         if cache is None:
             return
         if now < entry.expires_at:
-            refresh = self.loops.function.options.refresh
+            refresh = self.caches.function.options.refresh
             entry.fresh_until = min(now + refresh, entry.expires_at)
         else:
             cache.remove(entry)
 
     def cache(self) -> Optional[Cache]:
         """The cache with all records applied, if the entry is still in it."""
-        cache = self.loops.by_loop.get(ref(self.loop), EMPTY)
+        cache = self.caches.by_loop.get(ref(self.loop), EMPTY)
         if cache is EMPTY:
             # The thread that has cleared it may not have taken it out of service yet.
-            self.loops.retire(self.loop)
+            self.caches.retire(self.loop)
         elif cache.invalidated:
             cache.apply()
         return cache if cache.lookup(self.entry.key) is self.entry else None
@@ -234,7 +225,7 @@ class Call:
         message = "Task exception was never retrieved"
         if self.cache() is not None:
             message = "A refresh failed, and the old result stays until its ttl"
-        message += f": {self.loops.function.name}"
+        message += f": {self.caches.function.name}"
         self.loop.call_exception_handler(
             {"message": message, "exception": error, "future": self.task}
         )
@@ -269,21 +260,24 @@ class Call:
             # Break the reference cycle: exception, traceback, frame, call.
             del self, here
 
-    def leave(self) -> None:
-        """If the last caller has left, cancel the call, or report its failure."""
-        if self.waiters:
-            return
+    def leave(self, _: object = None) -> None:
+        """When a caller has left, or the task is done: settle the call, if that is to be done.
+
+        If no caller waits any more, report its failure, or cancel it.
+        """
         if self.ready():
             self.settle()
-        if self.settled:
+        if self.settled and not self.waiters:
             self.report()
-        else:
+        elif not self.waiters:
             self.cancel()
             cache = self.cache()
             # The next call starts the function anew, even while this one still cleans up.
             self.entry.call = None
             if cache is not None:
                 cache.remove(self.entry)
+        # Break the reference cycle: a ttl function that failed, its frame, this frame, call.
+        del self
 
     def cancel_refresh(self) -> None:
         """Cancel a refresh whose entry has been removed, unless a caller has joined it."""

@@ -82,9 +82,10 @@ class Options:
         if self.asks:
             try:
                 # In a copy, because a caller may be running in the context itself.
-                ttl = _answer(name, context.copy().run(ttl, result))
+                ttl = context.copy().run(ttl, result)
             except StopIteration as error:  # as in a coroutine, which ends with one
                 raise RuntimeError(f"{name}: ttl() raised StopIteration") from error
+            ttl = math.inf if ttl is None else _seconds(f"{name}: the result of ttl()", ttl)
             if ttl <= 0:
                 return None
         due, now = min(self.refresh, ttl), monotonic()
@@ -168,39 +169,23 @@ def _require_plain(name: str, value: Any) -> None:
 
 
 def _non_negative(name: str, value: Any) -> float:
-    try:
-        seconds = _seconds(value)
-    except OverflowError:
-        raise ValueError(f"{name} is too large for a float") from None
-    if seconds is None:
-        raise TypeError(f"{name} must be a number of seconds or a timedelta, got {value!r}")
-    if not seconds >= 0:
+    seconds = _seconds(name, value)
+    if seconds < 0:
         raise ValueError(f"{name} must be non-negative, got {value!r}")
     return seconds
 
 
-def _answer(name: str, value: Any) -> float:
-    """Check the answer of a ttl function, and convert it to seconds."""
-    if value is None:
-        return math.inf
-    wanted = "It must return a number of seconds, a timedelta or None."
-    try:
-        seconds = _seconds(value)
-    except OverflowError:
-        raise ValueError(
-            f"{name}: ttl() returned a number too large for a float. {wanted}"
-        ) from None
-    if seconds is None:
-        raise TypeError(f"{name}: ttl() returned {value!r}. {wanted}")
-    if math.isnan(seconds):
-        raise ValueError(f"{name}: ttl() returned nan. {wanted}")
-    return seconds
-
-
-def _seconds(value: Any) -> Optional[float]:
-    """Convert to a float; None for a value of another type."""
+def _seconds(name: str, value: Any) -> float:
+    """Convert a number of seconds or a timedelta to a float."""
     if isinstance(value, timedelta):
         return value.total_seconds()
+    wanted = f"{name} must be a number of seconds, a timedelta or None, got"
     if isinstance(value, bool) or not isinstance(value, Real):
-        return None
-    return float(value)
+        raise TypeError(f"{wanted} {value!r}")
+    try:
+        seconds = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is too large for a float") from None
+    if math.isnan(seconds):
+        raise ValueError(f"{wanted} nan")
+    return seconds

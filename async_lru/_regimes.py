@@ -14,7 +14,7 @@ from weakref import ref
 
 from ._answer import answer, function_coroutine
 from ._cache import EMPTY, MISSING, Entry
-from ._loops import Function, Loops
+from ._caches import Caches, Function
 from ._options import Options, is_method_of, untyped_key
 
 AsyncFunction = Callable[..., Coroutine[Any, Any, Any]]
@@ -23,23 +23,23 @@ AsyncFunction = Callable[..., Coroutine[Any, Any, Any]]
 class Shared(Function):
     """All calls share one cache in each event loop."""
 
-    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, List[Loops]]:
+    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, List[Caches]]:
         """The key of a call, and the caches that it uses if they exist."""
         key = self.make_key(args, kwargs)
         self.require_hashable(key)
         return key, self.every()
 
-    def every_of(self, instance: Any) -> List[Loops]:  # noqa: ARG002
+    def every_of(self, instance: Any) -> List[Caches]:  # noqa: ARG002
         """The caches that the methods of a bound method affect: here those of the function."""
         return self.every()
 
-    def closing_of(self, instance: Any) -> List[Loops]:  # noqa: ARG002
+    def closing_of(self, instance: Any) -> List[Caches]:  # noqa: ARG002
         return self.closing()
 
     def coroutine_function(self) -> AsyncFunction:
         plain, make_key = self.make_key is untyped_key, self.make_key
-        loops = Loops(self)  # the coroutine function keeps it alive
-        serving = loops.serving
+        caches = Caches(self)  # the coroutine function keeps it alive
+        serving = caches.serving
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             key = args if plain and not kwargs else make_key(args, kwargs)
@@ -54,7 +54,7 @@ class Shared(Function):
             elif monotonic() < found.fresh_until:
                 value = found.value
             else:
-                waiting = answer(loops, cache, found, key, args, kwargs)
+                waiting = answer(caches, cache, found, key, args, kwargs)
                 del cache, found  # while it waits, a caller keeps nothing that is cleared
                 return await waiting
             if cache.bounded:
@@ -94,35 +94,35 @@ class PerInstance(Function):
                 f" {self.name} was called without one. Pass the instance by position."
             )
 
-    def loops_of(self, instance: Any) -> Optional[Loops]:
-        loops: Optional[Loops] = getattr(instance, "__dict__", {}).get(self.attribute)
-        return None if loops is None or loops.owner() is not instance else loops
+    def caches_of(self, instance: Any) -> Optional[Caches]:
+        caches: Optional[Caches] = getattr(instance, "__dict__", {}).get(self.attribute)
+        return None if caches is None or caches.owner() is not instance else caches
 
-    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, List[Loops]]:
+    def find(self, args: Any, kwargs: Any) -> Tuple[Hashable, List[Caches]]:
         instance, *others = args or (MISSING,)
         key = self.key(instance, tuple(others), kwargs)
         self.require_hashable(key)
         return key, self.every_of(instance)
 
-    def every_of(self, instance: Any) -> List[Loops]:
-        loops = self.loops_of(instance)
-        return [] if loops is None else [loops]
+    def every_of(self, instance: Any) -> List[Caches]:
+        caches = self.caches_of(instance)
+        return [] if caches is None else [caches]
 
-    def closing_of(self, instance: Any) -> List[Loops]:
+    def closing_of(self, instance: Any) -> List[Caches]:
         return [self.hold(instance)]
 
-    def hold(self, instance: Any) -> Loops:
+    def hold(self, instance: Any) -> Caches:
         """The caches of an instance, which are made if it has none."""
-        loops = Loops(self)
+        caches = Caches(self)
         try:
-            loops.owner = ref(instance, partial(_remove_all, loops.serving, loops.by_loop))
-            there = instance.__dict__.setdefault(self.attribute, loops)
+            caches.owner = ref(instance, partial(_remove_all, caches.serving, caches.by_loop))
+            there = instance.__dict__.setdefault(self.attribute, caches)
         except (AttributeError, TypeError):
             raise TypeError(_cannot_store(self.name, instance)) from None
         # A copied instance has the caches of the original, or None.
         if there is None or there.owner() is not instance:
-            there = instance.__dict__[self.attribute] = loops
-        return cast("Loops", there)
+            there = instance.__dict__[self.attribute] = caches
+        return cast("Caches", there)
 
     def coroutine_function(self) -> AsyncFunction:
         plain = self.make_key is untyped_key
@@ -132,9 +132,9 @@ class PerInstance(Function):
             key = args if plain and not kwargs else self.key(instance, args, kwargs)
             cache, found = EMPTY, MISSING
             try:
-                loops = instance.__dict__[attribute]
-                if loops.owner() is instance:
-                    cache = loops.serving[asyncio.get_running_loop()]
+                caches = instance.__dict__[attribute]
+                if caches.owner() is instance:
+                    cache = caches.serving[asyncio.get_running_loop()]
             except (AttributeError, KeyError):
                 pass
             try:
@@ -159,18 +159,18 @@ class PerInstance(Function):
     def answer(self, instance: Any, key: Hashable, args: Any, kwargs: Any) -> Any:
         self.require(instance)
         args = (instance, *args)
-        loops, coroutine = self.loops_of(instance), None
-        if loops is None:
+        caches, coroutine = self.caches_of(instance), None
+        if caches is None:
             # These come first, so that a failure leaves nothing in the instance.
             if ref(asyncio.get_running_loop()) in self.closed:
                 raise self.closed_error()
             coroutine = function_coroutine(self, args, kwargs)
             try:
-                loops = self.hold(instance)
+                caches = self.hold(instance)
             except BaseException:
                 coroutine.close()
                 raise
-        return answer(loops, EMPTY, MISSING, key, args, kwargs, coroutine)
+        return answer(caches, EMPTY, MISSING, key, args, kwargs, coroutine)
 
 
 def _cannot_store(name: str, instance: Any) -> str:

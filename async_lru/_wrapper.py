@@ -22,7 +22,7 @@ from typing import (
 
 from ._answer import close
 from ._cache import nothing
-from ._loops import _CacheParameters
+from ._caches import _CacheParameters
 from ._options import Options
 from ._regimes import PerInstance, Shared
 from ._sending import SENT, SENT_STATE, carrier, deep_copy, receive, reduce
@@ -147,7 +147,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         False
         """
         key, every = self.__function.find(args, kwargs)
-        return any(key in cache for loops in every for cache in loops.caches())
+        return any(key in cache for caches in every for cache in caches.existing())
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the entry for these arguments; True if there was one.
@@ -161,7 +161,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         (True, False)
         """
         key, every = self.__function.find(args, kwargs)
-        return any(loops.invalidate(key) for loops in every)
+        return any(caches.invalidate(key) for caches in every)
 
     def cache_clear(self) -> None:
         """Remove all entries and zero the counters. Calls in flight go on for their callers.
@@ -172,8 +172,8 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         >>> sleep.cache_info()
         CacheInfo(hits=0, misses=0, maxsize=128, currsize=0)
         """
-        for loops in self.__function.every():
-            loops.clear()
+        for caches in self.__function.every():
+            caches.clear()
 
     async def cache_close(self, *, wait: bool = False) -> None:
         """Close the running loop's cache, for good: calls in it raise RuntimeError.
@@ -269,8 +269,8 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
 
     def cache_clear(self) -> None:
         """Like that of the function: of all instances, unless each has its own cache."""
-        for loops in self.__function.every_of(self.__self__):
-            loops.clear()
+        for caches in self.__function.every_of(self.__self__):
+            caches.clear()
 
     async def cache_close(
         self,
@@ -318,11 +318,10 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _LRUCacheWrapperInstanceMethod):
             return NotImplemented
-        same = self.__func__ is other.__func__  # pyright: ignore[reportUnknownMemberType]
-        return same and self.__self__ is other.__self__  # pyright: ignore[reportUnknownMemberType]
+        return self.__call__ == other.__call__  # of the same function and the same instance
 
     def __hash__(self) -> int:
-        return hash((id(self.__func__), id(self.__self__)))
+        return hash(self.__call__)
 
     def __reduce__(self) -> Tuple[Any, ...]:
         name = self.__func__.__dict__["__name__"]

@@ -335,7 +335,7 @@ def test_a_bound_method_can_be_weakly_referenced() -> None:
 
 def names_of_ours() -> List[str]:
     """The attributes of a decorated function, without ``cache_*`` and double underscores."""
-    names = {*dir(alru_cache(two)), "_cache", "_loops", "_typed", "_key", "_function", "name"}
+    names = {*dir(alru_cache(two)), "_cache", "_caches", "_typed", "_key", "_function", "name"}
     return sorted(name for name in names if "__" not in name and not name.startswith("cache_"))
 
 

@@ -341,6 +341,6 @@ async def test_what_a_debugger_shows(
         await failing()
     del failed
     assert not any("fail" in text for text in objects("Call"))
-    assert "<Loops of Source.fetch, 1 caches>" in objects("Loops")
+    assert "<Caches of Source.fetch, 1 loops>" in objects("Caches")
     assert "<Shared of Source.fetch, 1 living>" in objects("Shared")
     assert any(text.endswith("Box.method, 1 living>") for text in objects("PerInstance"))

@@ -53,7 +53,7 @@ class Function:
         self.options = options
         self.make_key = options.key_maker()
         # Weak references to the function's own caches, or to those of each instance.
-        self.living: Set[ref[Loops]] = set()
+        self.living: Set[ref[Caches]] = set()
         # The loops in which it has been called, and those in which it is closed for all
         # instances, future ones included.
         self.called_in: Dict[ref[AbstractEventLoop], None] = {}
@@ -63,38 +63,38 @@ class Function:
 
     # From anywhere.
 
-    def every(self) -> "List[Loops]":
+    def every(self) -> "List[Caches]":
         """The function's own caches, or those of all living instances."""
         living = self.living
         # A set that was large once stays slow to copy. This makes its table small again.
         living &= living
         every = [each() for each in living.copy()]
-        return [loops for loops in every if loops is not None]
+        return [caches for caches in every if caches is not None]
 
-    def info(self, every: "List[Loops]") -> functools._CacheInfo:
-        caches = [cache for loops in every for cache in loops.caches()]
+    def info(self, every: "List[Caches]") -> functools._CacheInfo:
+        existing = [cache for caches in every for cache in caches.existing()]
         return functools._CacheInfo(
-            hits=sum(cache.hits for cache in caches),
-            misses=sum(cache.misses for cache in caches),
+            hits=sum(cache.hits for cache in existing),
+            misses=sum(cache.misses for cache in existing),
             maxsize=self.options.maxsize,
-            currsize=sum(map(len, caches)),
+            currsize=sum(map(len, existing)),
         )
 
-    def parameters(self, every: "List[Loops]") -> _CacheParameters:
+    def parameters(self, every: "List[Caches]") -> _CacheParameters:
         # The loops in which each has been called or closed, and that still exist.
         loop_refs = [
-            (loops, reference()) for loops in every for reference in list(loops.calls)
+            (caches, reference()) for caches in every for reference in list(caches.calls)
         ]
-        known = [(loops, loop) for loops, loop in loop_refs if loop is not None]
+        known = [(caches, loop) for caches, loop in loop_refs if loop is not None]
         here = asyncio._get_running_loop()
         # Closed in the running loop; without one, whether all caches are closed.
-        closed = [loops.is_closed(loop) for loops, loop in known if here in (None, loop)]
+        closed = [caches.is_closed(loop) for caches, loop in known if here in (None, loop)]
         everywhere = here is not None and ref(here) in self.closed
         return {
             "typed": self.options.typed,
             "maxsize": self.options.maxsize,
             "tasks": sum(
-                len(loops.calls_in(loop)) for loops, loop in known if not loop.is_closed()
+                len(caches.calls_in(loop)) for caches, loop in known if not loop.is_closed()
             ),
             "closed": everywhere or (bool(closed) and all(closed)),
         }
@@ -115,7 +115,7 @@ class Function:
 
     # In a loop's thread.
 
-    def closing(self) -> "List[Loops]":
+    def closing(self) -> "List[Caches]":
         """Refuse calls in the running loop from now on; return the caches to close."""
         self.closed[ref(asyncio.get_running_loop())] = None
         return self.every()
@@ -133,14 +133,14 @@ class Function:
                 if reference() is None:
                     table.pop(reference, None)
         self.called_in[ref(loop)] = None
-        for loops in self.every():
-            loops.remove_idle()
+        for caches in self.every():
+            caches.remove_idle()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.name}, {len(self.living)} living>"
 
 
-class Loops:
+class Caches:
     """One cache for each event loop."""
 
     __slots__ = ("__weakref__", "by_loop", "calls", "closed", "function", "owner", "serving")
@@ -234,7 +234,7 @@ class Loops:
     def is_closed(self, loop: AbstractEventLoop) -> bool:
         return ref(loop) in self.closed or ref(loop) in self.function.closed
 
-    def caches(self) -> List[Cache]:
+    def existing(self) -> List[Cache]:
         """The caches whose loops still exist."""
         return [cache for cache in self.by_loop.copy().values() if cache.loop() is not None]
 
@@ -250,7 +250,7 @@ class Loops:
             self.serving[loop] = EMPTY
 
     def invalidate(self, key: Hashable) -> bool:
-        found = [cache.invalidate(key) for cache in self.caches()]
+        found = [cache.invalidate(key) for cache in self.existing()]
         self.retire_changed()
         return any(found)
 
@@ -301,10 +301,10 @@ class Loops:
         return getattr, (None, "", None)
 
     def __repr__(self) -> str:
-        return f"<Loops of {self.function.name}, {len(self.by_loop)} caches>"
+        return f"<Caches of {self.function.name}, {len(self.by_loop)} loops>"
 
 
-def _forget(reference: "ref[Loops]", loop: "ref[AbstractEventLoop]") -> None:
+def _forget(reference: "ref[Caches]", loop: "ref[AbstractEventLoop]") -> None:
     # All of the caches may be gone as well.
     getattr(reference(), "by_loop", {}).pop(loop, None)
 
@@ -324,20 +324,18 @@ def _warn(message: str, function: Any) -> None:
 
     If the call is a task by itself, no line awaits it: then for the function's first line.
     """
+    level = 1
     frame: Optional[types.FrameType] = sys._getframe()
     while frame is not None and _is_passed(frame):
-        frame = frame.f_back
+        level, frame = level + 1, frame.f_back
     if frame is not None and _is_coroutine(frame):
-        file, line, names = frame.f_code.co_filename, frame.f_lineno, frame.f_globals
-    else:
-        function = inspect.unwrap(unwrap_partial(function))
-        if type(getattr(function, "__code__", None)) is not types.CodeType:
-            function = _warn  # a mock has no file
-        file, line = function.__code__.co_filename, function.__code__.co_firstlineno
-        names = function.__globals__
-    registry = names.setdefault("__warningregistry__", {})
-    module = names.get("__name__", "<string>")
-    warnings.warn_explicit(message, AlruCacheLoopResetWarning, file, line, module, registry)
+        warnings.warn(message, AlruCacheLoopResetWarning, level)
+        return
+    function = inspect.unwrap(unwrap_partial(function))
+    if type(getattr(function, "__code__", None)) is not types.CodeType:
+        function = _warn  # a mock has no file
+    file, line = function.__code__.co_filename, function.__code__.co_firstlineno
+    warnings.warn_explicit(message, AlruCacheLoopResetWarning, file, line, function.__module__)
 
 
 def _is_coroutine(frame: types.FrameType) -> bool:
