@@ -53,7 +53,7 @@ async def answer(
                 coroutine = function_coroutine(caches.function, args, kwargs)
             call = Call(caches, Entry(key), coroutine, caller)
             if caller is not None:
-                caller.waits = (call,)
+                caller.wait_for([call])
             call.start(cache)
         # While it waits, a caller keeps nothing that is cleared.
         cache = found = expired = None
@@ -109,12 +109,12 @@ def _hit(
 
 def _join(call: Call, cache: Cache, key: Hashable, caller: Optional[Call]) -> None:
     if caller is not None:
-        cycle = _cycle(call, caller)
+        caller.wait_for([call])
+        cycle = _cycle(call, caller) if caller.awaited else ""
         if cycle:
             # Break the reference cycle: exception, traceback, frame, call.
             del call, cache, caller
             raise RuntimeError(cycle)
-        caller.waits = (call,)
     cache.hit(key)
     call.background = False
 
@@ -173,7 +173,8 @@ async def close(every: List[Caches], wait: bool) -> None:
             for waited in each.waits:
                 waiters.setdefault(waited, []).append(each)
         spared = _reached(caller, lambda each: waiters.get(each, ()))
-        caller.waits = calls = [call for call in calls if call not in spared]
+        calls = [call for call in calls if call not in spared]
+        caller.wait_for(calls)
     try:
         if any(call.task is None for call in calls):
             # An eager one is still in its first step, which has led here. It has a task after

@@ -57,6 +57,8 @@ class Call:
         self.depth: int = 0 if caller is None or caller.task is not None else caller.depth + 1
         # The calls that this one waits for: the one that it awaits, or those that it closes.
         self.waits: Sequence[Call] = ()
+        # Whether a call has waited for this one. If not, it cannot be in a cycle of waits.
+        self.awaited = False
         # Whether settle() has begun. A ttl function may call the decorated function meanwhile:
         # that call joins this one.
         self.settling = False
@@ -72,6 +74,11 @@ class Call:
         kind = "settled" if self.settled else "background" if self.background else "in flight"
         name = self.caches.function.name
         return f"<Call of {name}, {kind}, {len(self.waiters)} waiters>"
+
+    def wait_for(self, calls: "Sequence[Call]") -> None:
+        self.waits = calls
+        for call in calls:
+            call.awaited = True
 
     # Its start and its end.
 

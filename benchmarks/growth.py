@@ -172,6 +172,22 @@ async def joins_of_the_head_of_a_chain(n: int, watch: Stopwatch) -> None:
     assert await asyncio.gather(head, *others) == [n] * 201
 
 
+async def joins_by_calls_of_the_head_of_a_chain(n: int, watch: Stopwatch) -> None:
+    function, gate = chain()
+
+    @alru_cache(maxsize=None)
+    async def joins(n: int, caller: int) -> int:
+        below: int = await function(n)
+        return below
+
+    head = asyncio.ensure_future(function(n))
+    await turns(3 * n)
+    with watch.running():
+        others = await begin([joins(n, caller) for caller in range(200)])
+    gate.set()
+    assert await asyncio.gather(head, *others) == [n] * 201
+
+
 async def misses_after_invalidations(n: int, watch: Stopwatch) -> None:
     function = await filled(n)
     for x in range(n):
@@ -336,6 +352,11 @@ ROWS: Dict[str, Tuple[Any, int, int]] = {
     "200 first calls of instances beside n": (first_calls_beside_instances, 2000, 0),
     "200 joins beside n that wait": (joins_beside_waiters, 1000, 0),
     "200 joins of the head of a chain of n": (joins_of_the_head_of_a_chain, 200, 0),
+    "200 joins by calls of the head of a chain of n": (
+        joins_by_calls_of_the_head_of_a_chain,
+        200,
+        0,
+    ),
     "200 misses after n invalidations": (misses_after_invalidations, 10_000, 0),
     "200 misses after n cancelled calls": (misses_after_cancelled_calls, 2000, 0),
     "200 first calls after n instances were freed": (
