@@ -11,7 +11,18 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import LIMIT, Decorate, Source, begin, collect, turns
+from .helpers import (
+    LIMIT,
+    ClockLoop,
+    Decorate,
+    Logged,
+    Source,
+    begin,
+    collect,
+    messages,
+    on_clock,
+    turns,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,3 +198,17 @@ async def test_an_exception_whose_caller_is_cancelled_as_it_comes_is_logged(
     collect()
     assert "exception was never retrieved" in caplog.text
     assert len(caplog.records) == 1
+
+
+@on_clock
+async def test_an_exception_whose_caller_is_closed_as_it_comes_is_logged_once(
+    clock: ClockLoop, source: Source, cached: Decorate, logged: Logged
+) -> None:
+    caller = cached()(1)
+    caller.send(None)
+    await turns()
+    source.works.pop().set_exception(ValueError)
+    await asyncio.sleep(0)  # the work has failed, and the callback of its task is to come
+    caller.close()
+    await turns()
+    assert messages(logged) == [("Task exception was never retrieved", "ValueError()")]
