@@ -68,9 +68,7 @@ class Cache:
     """The mapping of one event loop, with its timer."""
 
     def __init__(
-        self,
-        loop: Callable[[], "Optional[asyncio.AbstractEventLoop]"],
-        maxsize: Optional[int],
+        self, loop: Callable[[], "Optional[asyncio.AbstractEventLoop]"], maxsize: Optional[int]
     ) -> None:
         # A weak reference, because a cache keeps no loop alive.
         self.loop = loop
@@ -93,10 +91,8 @@ class Cache:
         self.queue: List[Entry] = []
         # How many such entries there are. Their fresh_until is EXPIRED.
         self.discarded = 0
-        # A weak reference to the timer for the first entry, and the moment that it is set for,
-        # by the loop's clock.
+        # A weak reference to the timer for the first entry.
         self.watch: Callable[[], Optional[Watch]] = nothing
-        self.set_for = EXPIRED
         # After closing, no timer is set any more.
         self.closed = False
 
@@ -110,9 +106,7 @@ class Cache:
         """Whether there is an entry that has not expired, recorded or not."""
         while True:
             found = self.lookup(key, MISSING)
-            if type(found) is not Entry or found.call is not None:
-                return True
-            if monotonic() < found.expires_at:
+            if type(found) is not Entry or found.call or monotonic() < found.expires_at:
                 return True
             # A call may have returned in the middle of these checks: then look again.
             if self.lookup(key, MISSING) is found:
@@ -185,8 +179,7 @@ class Cache:
         # must find a result to invalidate.
         settled = entry if entry.expires_at == EXPIRED else Entry(entry.key)
         settled.value, settled.fresh_until, settled.expires_at = value, fresh_until, expires_at
-        if settled is not entry:
-            self.entries[entry.key] = settled
+        self.entries[entry.key] = settled
         if expires_at < math.inf:
             loop: Any = self.loop()
             settled.timer_at = loop.time() + expires_at - monotonic()
@@ -218,7 +211,7 @@ class Cache:
         if found.call is not None:
             found.call.cancel_refresh()
 
-    def expire(self) -> None:
+    def expire(self, timer_at: float) -> None:
         """Remove expired entries, for a few milliseconds.
 
         When the timer fires, its entry has expired, whatever time.monotonic() says: a loop may
@@ -227,7 +220,7 @@ class Cache:
         """
         self.apply()
         loop: Any = self.loop()
-        now = max(loop.time(), self.set_for)
+        now = max(loop.time(), timer_at)
         stop, count = perf_counter() + _SLICE, 0
         while self.queue and self.queue[0].timer_at <= now:
             if count >= _AT_LEAST and perf_counter() > stop:
@@ -252,13 +245,12 @@ class Cache:
             self.discarded -= 1
         if self.queue and not self.closed:
             loop: Any = self.loop()
-            self.set_for = self.queue[0].timer_at
+            timer_at = self.queue[0].timer_at
+            delay = max(timer_at - loop.time(), 0)
             watch = Watch(self, _cancel_in_its_loop)
             watch.loop = loop
             # In an empty context, because the timer must not keep that of a caller alive.
-            watch.timer = loop.call_later(
-                max(self.set_for - loop.time(), 0), _fire, watch, context=Context()
-            )
+            watch.timer = loop.call_later(delay, _fire, watch, timer_at, context=Context())
             self.watch = ref(watch)
 
     def cancel_timer(self) -> None:
@@ -299,11 +291,11 @@ class Watch(_CacheRef):
 
 
 # A function, because the repr of its handle shows where it is.
-def _fire(watch: Watch) -> None:
+def _fire(watch: Watch, timer_at: float) -> None:
     watch.timer = None
     cache = watch()
     if cache is not None:
-        cache.expire()
+        cache.expire(timer_at)
 
 
 def _wake(reference: "ref[Cache]") -> None:

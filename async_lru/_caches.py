@@ -68,8 +68,7 @@ class Function:
         living = self.living
         # A set that was large once stays slow to copy. This makes its table small again.
         living &= living
-        every = [each() for each in living.copy()]
-        return [caches for caches in every if caches is not None]
+        return [caches for each in living.copy() if (caches := each()) is not None]
 
     def info(self, every: "List[Caches]") -> functools._CacheInfo:
         existing = [cache for caches in every for cache in caches.existing()]
@@ -282,8 +281,7 @@ class Caches:
 
         This includes those that another thread has cleared and not yet taken out of service.
         """
-        for loop in list(self.serving):
-            cache = self.serving.get(loop, EMPTY)
+        for loop, cache in self.serving.copy().items():
             if cache.invalidated or cache is not self.by_loop.get(ref(loop)):
                 self.retire(loop)
 

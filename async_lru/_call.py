@@ -205,12 +205,10 @@ class Call:
     def after_failure(self) -> None:
         """Remove the entry of a failed call. After a failed refresh, the old result stays."""
         cache, entry, now = self.cache(), self.entry, monotonic()
-        if cache is None:
-            return
-        if now < entry.expires_at:
+        if cache is not None and now < entry.expires_at:
             refresh = self.caches.function.options.refresh
             entry.fresh_until = min(now + refresh, entry.expires_at)
-        else:
+        elif cache is not None:
             cache.remove(entry)
 
     def cache(self) -> Optional[Cache]:

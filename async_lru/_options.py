@@ -37,12 +37,9 @@ class Options:
         self.asks: bool = callable(ttl)
         if self.asks:
             _require_plain("ttl", ttl)
-        self.ttl: Any = ttl if self.asks or ttl is None else _non_negative("ttl", ttl)
-        self.jitter: float = 0 if jitter is None else _non_negative("jitter", jitter)
-        # Infinity is never.
-        self.refresh: float = (
-            math.inf if refresh is None else _non_negative("refresh", refresh)
-        )
+        self.ttl: Any = ttl if self.asks else _non_negative("ttl", ttl, None)
+        self.jitter: float = _non_negative("jitter", jitter, 0)
+        self.refresh: float = _non_negative("refresh", refresh, math.inf)  # infinity is never
         for name, value in ("jitter", jitter), ("refresh", refresh):
             if value is not None and ttl is None:
                 raise ValueError(f"{name} requires ttl to be set")
@@ -168,7 +165,9 @@ def _require_plain(name: str, value: Any) -> None:
         )
 
 
-def _non_negative(name: str, value: Any) -> float:
+def _non_negative(name: str, value: Any, default: Any) -> Any:
+    if value is None:
+        return default
     seconds = _seconds(name, value)
     if seconds < 0:
         raise ValueError(f"{name} must be non-negative, got {value!r}")

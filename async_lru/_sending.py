@@ -19,10 +19,6 @@ SENT, SENT_STATE = "_LRUCacheWrapper__sent", "_LRUCacheWrapper__sent_state"
 _NESTED_NAMES = 4
 
 
-def _carrier() -> None:
-    """Do nothing: a carrier is not called."""
-
-
 def carrier(wrapper: Any, carriers: Dict[str, Any], name: str) -> Any:
     """Return a function that stands for a decorated function of ``__main__``, or its state.
 
@@ -30,7 +26,7 @@ def carrier(wrapper: Any, carriers: Dict[str, Any], name: str) -> Any:
     receiver finds it again. ``cloudpickle`` and ``dill`` write functions of ``__main__`` by
     value, together with their attributes, which hold the state.
     """
-    made = types.FunctionType(_carrier.__code__, {})
+    made = types.FunctionType((lambda: None).__code__, {})  # it is not called
     made.__module__ = wrapper.__module__
     made.__qualname__ = f"{wrapper.__qualname__}.{name}"
     made.__name__ = name
@@ -50,9 +46,8 @@ def reduce(
     if type(function) is types.MethodType:
         # A bound method pickles as an attribute of its instance, which may be this wrapper.
         function = function.__func__, function.__self__
-    attributes = {
-        name: value for name, value in wrapper.__dict__.items() if name != "__wrapped__"
-    }
+    attributes = wrapper.__dict__.copy()
+    del attributes["__wrapped__"]
     state: Any = (function, attributes, *others)
     stands: Any = None
     if found:

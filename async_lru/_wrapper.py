@@ -6,19 +6,7 @@ import functools
 import inspect
 import types
 import warnings
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Coroutine,
-    Dict,
-    Generic,
-    Optional,
-    Tuple,
-    TypeVar,
-    Union,
-    cast,
-)
+from typing import TYPE_CHECKING, Any, Dict, Generic, Optional, Tuple, TypeVar, cast
 
 from ._answer import close
 from ._cache import nothing
@@ -30,12 +18,9 @@ from ._sending import SENT, SENT_STATE, carrier, deep_copy, receive, reduce
 _R = TypeVar("_R", covariant=True)
 _T = TypeVar("_T", covariant=True)
 _Self = TypeVar("_Self")
-_Function = Union[Shared, PerInstance]
 
 # All but the annotations, because since 3.14 reading them may evaluate them.
-_COPIED = [
-    name for name in map(str, functools.WRAPPER_ASSIGNMENTS) if name != "__annotations__"
-]
+_COPIED = [name for name in functools.WRAPPER_ASSIGNMENTS if name != "__annotations__"]
 # Each decorated function and each bound one has its own coroutine function in this slot. (In a
 # tuple of its own, because type checkers would take it for an instance attribute.)
 _OF_EACH = ("__call__",)
@@ -82,11 +67,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
     __annotations__ = Annotations()  # type: Dict[str, Any]  # an annotation would go in it
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        named: Any,
-        options: Options,
-        binding: Optional[type],
+        self, function: Any, named: Any, options: Options, binding: Optional[type]
     ) -> None:
         functools.update_wrapper(self, named, _COPIED)
         self.__wrapped__ = function
@@ -97,7 +78,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         qualname = getattr(named, "__qualname__", repr(named))
         name = getattr(named, "__name__", qualname)
         kind = PerInstance if options.per_instance else Shared
-        self.__function: _Function = kind(function, qualname, options)
+        self.__function: "Shared | PerInstance" = kind(function, qualname, options)
         call = self.__function.coroutine_function()
         # A coroutine is named after its coroutine function.
         call.__name__, call.__qualname__ = name, qualname
@@ -223,12 +204,10 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         return self
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> "_LRUCacheWrapper[_R]":
-        copied: _LRUCacheWrapper[_R] = deep_copy(self, self.__recipe(), memo)
-        return copied
+        return cast("_LRUCacheWrapper[_R]", deep_copy(self, self.__recipe(), memo))
 
     def __repr__(self) -> str:
-        name = self.__function.name
-        return f"<{type(self).__name__} {name}, {self.cache_info()}>"
+        return f"<{type(self).__name__} {self.__function.name}, {self.cache_info()}>"
 
 
 class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
@@ -244,11 +223,11 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
 
     if TYPE_CHECKING:
 
-        def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _R]: ...
+        async def __call__(self, /, *args: Any, **kwargs: Any) -> _R: ...
 
     @property
-    def __function(self) -> _Function:
-        function: _Function = cast("Any", self.__func__)._LRUCacheWrapper__function
+    def __function(self) -> "Shared | PerInstance":
+        function: Shared | PerInstance = cast("Any", self.__func__)._LRUCacheWrapper__function
         return function
 
     def cache_info(self) -> functools._CacheInfo:
@@ -333,5 +312,4 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         return type(self)(self.__func__, copy.deepcopy(self.__self__, memo))
 
     def __repr__(self) -> str:
-        name = getattr(self.__func__, "__qualname__", repr(self.__func__))
-        return f"<{type(self).__name__} {name} of {self.__self__!r}>"
+        return f"<{type(self).__name__} {self.__function.name} of {self.__self__!r}>"
