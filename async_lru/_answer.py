@@ -70,7 +70,7 @@ async def answer(
 
 
 def _look_up(caches: Caches, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:
-    """The cache in service, and its entry for the key, settled if its task is done."""
+    """Put the cache into service, and settle a call whose task is done; look the key up."""
     while True:
         if cache is EMPTY:
             cache = caches.enter()

@@ -15,7 +15,7 @@ from contextvars import Context
 from functools import partial
 from heapq import heapify, heappop, heappush
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any, Callable, Dict, Hashable, List, Optional
+from typing import Any, Callable, Dict, Hashable, List, Optional
 from weakref import ref
 
 # A moment in the past.
@@ -91,7 +91,7 @@ class Cache:
         self.queue: List[Entry] = []
         # How many such entries there are. Their fresh_until is EXPIRED.
         self.discarded = 0
-        # A weak reference to the timer for the first entry.
+        # Weakly, the Watch of the timer, which is set for the first entry.
         self.watch: Callable[[], Optional[Watch]] = nothing
         # After closing, no timer is set any more.
         self.closed = False
@@ -120,7 +120,7 @@ class Cache:
 
     def invalidate(self, key: Hashable) -> bool:
         """Record that the key's entry is to be removed; True if there is one."""
-        there, mark = key in self, object()
+        visible, mark = key in self, object()
         if not self.holds(key):
             return False
         while True:
@@ -134,7 +134,7 @@ class Cache:
         if loop is not None and not self.woken:
             self.woken = True
             run_in(loop, partial(_wake, ref(self)))
-        return there and first
+        return visible and first
 
     # In the loop's thread.
 
@@ -222,35 +222,44 @@ class Cache:
         loop: Any = self.loop()
         now = max(loop.time(), timer_at)
         stop, count = perf_counter() + _SLICE, 0
-        while self.queue and self.queue[0].timer_at <= now:
-            if count >= _AT_LEAST and perf_counter() > stop:
-                break
+        entry = self.first_to_expire()
+        while entry is not None and entry.timer_at <= now:
+            if (
+                count >= _AT_LEAST
+                and perf_counter() > stop
+                and entry.expires_at <= monotonic()
+            ):
+                break  # not served meanwhile, because it has expired by time.monotonic() too
             count += 1
-            entry = heappop(self.queue)
-            if entry.fresh_until == EXPIRED:
-                self.discarded -= 1
-                continue
+            heappop(self.queue)
             entry.timer_at = entry.fresh_until = entry.expires_at = EXPIRED
             if entry.call is None:
                 self.remove(entry)
             else:
                 entry.value = None
+            entry = self.first_to_expire()
         self.set_timer()
+
+    def first_to_expire(self) -> Optional[Entry]:
+        """The first entry of the queue, without those that were removed early."""
+        while self.queue and self.queue[0].fresh_until == EXPIRED:
+            heappop(self.queue)
+            self.discarded -= 1
+        return self.queue[0] if self.queue else None
 
     def set_timer(self) -> None:
         """Set the timer for the first entry. A timer for each would cost half a miss."""
         self.cancel_timer()
-        while self.queue and self.queue[0].fresh_until == EXPIRED:
-            heappop(self.queue)
-            self.discarded -= 1
-        if self.queue and not self.closed:
+        entry = self.first_to_expire()
+        if entry is not None and not self.closed:
             loop: Any = self.loop()
-            timer_at = self.queue[0].timer_at
-            delay = max(timer_at - loop.time(), 0)
+            delay = max(entry.timer_at - loop.time(), 0)
             watch = Watch(self, _cancel_in_its_loop)
             watch.loop = loop
             # In an empty context, because the timer must not keep that of a caller alive.
-            watch.timer = loop.call_later(delay, _fire, watch, timer_at, context=Context())
+            watch.timer = loop.call_later(
+                delay, _fire, watch, entry.timer_at, context=Context()
+            )
             self.watch = ref(watch)
 
     def cancel_timer(self) -> None:
@@ -267,13 +276,7 @@ class Cache:
         return f"<Cache of {len(self)}, {self.hits} hits, {self.misses} misses>"
 
 
-if TYPE_CHECKING:
-    _CacheRef = ref[Cache]
-else:
-    _CacheRef = ref  # not subscriptable in 3.8
-
-
-class Watch(_CacheRef):
+class Watch(ref):  # type: ignore[type-arg]  # not subscriptable in 3.8
     """A timer's weak reference to its cache. Only the timer keeps it alive.
 
     If the cache is freed, in whichever thread, the timer is cancelled. (A finalizer would not
@@ -291,8 +294,8 @@ class Watch(_CacheRef):
 
 
 # A function, because the repr of its handle shows where it is.
-def _fire(watch: Watch, timer_at: float) -> None:
-    watch.timer = None
+def _fire(watch: Any, timer_at: float) -> None:
+    watch.timer = None  # break the reference cycle: watch, timer, watch
     cache = watch()
     if cache is not None:
         cache.expire(timer_at)

@@ -81,12 +81,14 @@ class Function:
 
     def parameters(self, every: "List[Caches]") -> _CacheParameters:
         # The loops in which each has been called or closed, and that still exist.
-        loop_refs = [
-            (caches, reference()) for caches in every for reference in list(caches.calls)
+        known = [
+            (caches, loop)
+            for caches in every
+            for reference in list(caches.calls)
+            if (loop := reference()) is not None
         ]
-        known = [(caches, loop) for caches, loop in loop_refs if loop is not None]
         here = asyncio._get_running_loop()
-        # Closed in the running loop; without one, whether all caches are closed.
+        # In the running loop; without one, in all of them.
         closed = [caches.is_closed(loop) for caches, loop in known if here in (None, loop)]
         everywhere = here is not None and ref(here) in self.closed
         return {
@@ -152,11 +154,11 @@ class Caches:
         self.by_loop: Dict[ref[AbstractEventLoop], Cache] = {}
         # The caches that a hit may use; EMPTY for one that is out of service. This table keeps
         # its loops alive, so that the caches of ended loops can be looked at. A loop that
-        # calls for the first time removes the loops that do not run.
+        # is put in removes those that do not run.
         self.serving: Dict[AbstractEventLoop, Cache] = {}
         # For each loop in which it has been called or closed: weak references to the calls in
         # flight, also to those without an entry.
-        self.calls: Dict[ref[AbstractEventLoop], Dict[int, Callable[[], Any]]] = {}
+        self.calls: Dict[ref[AbstractEventLoop], Set[Callable[[], Any]]] = {}
         # The loops in which it is closed.
         self.closed: Dict[ref[AbstractEventLoop], None] = {}
         function.living.add(ref(self, function.living.discard))
@@ -172,8 +174,7 @@ class Caches:
             if cache is None:
                 cache = self.bind(loop)
             cache.apply()
-            if loop not in self.serving:
-                self.remove_idle()
+            self.remove_idle()
             self.serving[loop] = cache
             # A concurrent writer has found the cache in service, or its change is seen here.
             in_place = self.by_loop.get(reference) is cache and not cache.invalidated
@@ -190,7 +191,7 @@ class Caches:
         lost = ref(loop) not in self.calls and self.remove_closed()
         cache = Cache(ref(loop), function.options.maxsize)
         # After a clear, the table is there already: calls in flight stay in it.
-        self.calls.setdefault(ref(loop), {})
+        self.calls.setdefault(ref(loop), set())
         # If the loop is freed, so is its cache, in whichever thread.
         self.by_loop[ref(loop, partial(_forget, ref(self)))] = cache
         if lost and not function.warned:
@@ -223,9 +224,10 @@ class Caches:
         return lost
 
     def remove_idle(self) -> None:
-        """Drop the loops that do not run. Closed ones stay, so that they can be counted."""
+        """Drop the loops that do not run. Closed ones stay if they have results to count."""
         for loop in list(self.serving):
-            if not loop.is_running() and not loop.is_closed():
+            counted = loop.is_closed() and ref(loop) in self.by_loop
+            if not loop.is_running() and not counted:
                 self.serving.pop(loop, None)
 
     # From anywhere.
@@ -239,9 +241,11 @@ class Caches:
 
     def calls_in(self, loop: AbstractEventLoop) -> List[Any]:
         """The calls in flight in a loop, also those without an entry."""
-        calls = [each() for each in self.calls.get(ref(loop), {}).copy().values()]
-        # One that ran out of stack may be settled, and still in the table.
-        return [call for call in calls if call is not None and not call.settled]
+        calls = self.calls.get(ref(loop), set())
+        calls &= calls  # see Function.every()
+        every = [each() for each in calls.copy()]
+        # One that ran out of stack may be settled, and still in the set.
+        return [call for call in every if call is not None and not call.settled]
 
     def retire(self, loop: AbstractEventLoop) -> None:
         """Take a loop's cache out of service, until the loop has applied the records."""
@@ -264,7 +268,7 @@ class Caches:
         for cache, loop in with_loops:
             calls = self.calls_in(loop)
             if loop.is_running():
-                stop = cache.close  # and release the results in the loop's thread
+                stop_timer = cache.close  # and release the results in the loop's thread
             else:
                 # Release the results here. If the loop has started to run in between, it does
                 # not use this cache any more.
@@ -273,8 +277,8 @@ class Caches:
                     if cache.lookup(entry.key) is entry:
                         entry.value = None
                 watch = cache.watch()
-                stop = nothing if watch is None else watch.cancel
-            run_in(loop, partial(_cancel_refreshes, calls, stop))
+                stop_timer = nothing if watch is None else watch.cancel
+            run_in(loop, partial(_cancel_refreshes, calls, stop_timer))
 
     def retire_changed(self) -> None:
         """Take out of service each cache that was cleared or has records.
@@ -287,7 +291,8 @@ class Caches:
 
     def close(self, loop: AbstractEventLoop) -> None:
         self.closed[ref(loop)] = None
-        self.calls.setdefault(ref(loop), {})
+        self.calls.setdefault(ref(loop), set())
+        self.remove_idle()
         # This keeps the loop alive, so that cache_parameters() can report it as closed.
         self.serving[loop] = EMPTY
         cache = self.by_loop.get(ref(loop))
@@ -307,11 +312,11 @@ def _forget(reference: "ref[Caches]", loop: "ref[AbstractEventLoop]") -> None:
     getattr(reference(), "by_loop", {}).pop(loop, None)
 
 
-def _cancel_refreshes(calls: List[Any], stop: Callable[[], object]) -> None:
+def _cancel_refreshes(calls: List[Any], stop_timer: Callable[[], object]) -> None:
     """Cancel the refreshes and the timer of a cleared cache."""
     for call in calls:
         call.cancel_refresh()
-    stop()
+    stop_timer()
 
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR

@@ -39,14 +39,14 @@ class Call:
     ) -> None:
         self.caches = caches
         self.loop = asyncio.get_running_loop()
-        # The table that this call is in while it is in flight.
-        self.table = caches.calls[ref(self.loop)]
+        # The set that has a reference to this call while it is in flight.
+        self.in_flight = caches.calls[ref(self.loop)]
         self.entry = entry
         # The coroutine of the decorated function.
         self.coroutine = coroutine
         # None until the task has been made. An eager task takes its first step before that.
         self.task: Any = None
-        # The task's context, for a ttl function.
+        # For a ttl function: the task's context, below 3.12 a copy of the caller's.
         self.context: Any = None
         # One future for each caller that waits, so that each caller can leave by itself. After
         # a failure, only those of callers that have not received the error yet are left.
@@ -89,8 +89,8 @@ class Call:
         cache.misses += not self.background
         try:
             # Before the task is made, so that an eager first step finds its own call.
-            number = id(self.coroutine)
-            _CALLS[number] = self.table[number] = ref(self)
+            _CALLS[id(self.coroutine)] = ref(self)
+            self.in_flight.add(ref(self))
             self.entry.call = self
             if not self.background:
                 cache.insert(self.entry)
@@ -104,7 +104,7 @@ class Call:
                 if eager
                 else self.loop.create_task(self.coroutine)
             )
-            if self.caches.function.options.asks:
+            if self.caches.function.options.ttl_is_function:
                 self.context = getattr(self.task, "get_context", copy_context)()  # from 3.12
             if self.task.done():
                 self.settle()
@@ -128,7 +128,7 @@ class Call:
             self.end(error)
             raise
         finally:
-            # Break the reference cycle: the function's frame refers to this one.
+            # Break the reference cycle: an eager function's frame, this frame, call.
             del self
 
     def ready(self) -> bool:
@@ -171,7 +171,7 @@ class Call:
             return
         try:
             lifetime = options.lifetime(self.caches.function.name, value, self.context)
-            if options.asks:
+            if options.ttl_is_function:
                 cache = self.cache()  # the ttl function may have cleared or invalidated
             if cache is None:
                 return
@@ -187,9 +187,8 @@ class Call:
         """Wake all callers; they take the outcome from here."""
         self.settled = True
         self.entry.call = None
-        number = id(self.coroutine)
-        _CALLS.pop(number, None)
-        self.table.pop(number, None)
+        _CALLS.pop(id(self.coroutine), None)
+        self.in_flight.discard(ref(self))
         if error is not None:
             self.error, self.traceback = error, error.__traceback__
         for waiter in list(self.waiters):
@@ -274,7 +273,7 @@ class Call:
             self.settle()
         if self.settled and not self.waiters:
             self.report()
-        elif not self.waiters:
+        elif not self.waiters:  # the task is not done: its last caller has left
             self.cancel()
             cache = self.cache()
             # The next call starts the function anew, even while this one still cleans up.

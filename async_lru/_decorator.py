@@ -55,15 +55,15 @@ def alru_cache(
     A call raises what the function raises; TypeError if the arguments are not hashable;
     RuntimeError if it would wait for its own result, or if the cache is closed in this loop.
     """
+    # Anything else in its place is the function itself.
     size = maxsize if maxsize is None or isinstance(maxsize, int) else 128
     options = Options(size, typed, ttl, jitter, key, refresh, per_instance)
     if size is maxsize:
         return partial(_decorate, options=options)
-    return _decorate(maxsize, options)  # not a size, but the function itself
+    return _decorate(maxsize, options)
 
 
 def _decorate(function: Any, options: Options) -> Any:
-    binding: Optional[type] = None
     if options.per_instance and isinstance(
         function, (classmethod, staticmethod, types.MethodType, _LRUCacheWrapperInstanceMethod)
     ):
@@ -71,6 +71,7 @@ def _decorate(function: Any, options: Options) -> Any:
             f"per_instance=True stores the cache in the instance, and {function!r} gets none."
             " Decorate a method, or remove per_instance=True."
         )
+    binding: Optional[type] = None
     if isinstance(function, (classmethod, staticmethod)):
         binding = classmethod if isinstance(function, classmethod) else staticmethod
         function = cast("Any", function).__func__

@@ -33,11 +33,10 @@ class Options:
         per_instance: Any,
     ) -> None:
         """Raise TypeError or ValueError for an option that makes no sense."""
-        # Whether ttl is a function, which is asked for each result.
-        self.asks: bool = callable(ttl)
-        if self.asks:
+        self.ttl_is_function: bool = callable(ttl)
+        if self.ttl_is_function:
             _require_plain("ttl", ttl)
-        self.ttl: Any = ttl if self.asks else _non_negative("ttl", ttl, None)
+        self.ttl: Any = ttl if self.ttl_is_function else _non_negative("ttl", ttl, None)
         self.jitter: float = _non_negative("jitter", jitter, 0)
         self.refresh: float = _non_negative("refresh", refresh, math.inf)  # infinity is never
         for name, value in ("jitter", jitter), ("refresh", refresh):
@@ -45,7 +44,7 @@ class Options:
                 raise ValueError(f"{name} requires ttl to be set")
         if self.jitter == math.inf:
             raise ValueError("jitter must be finite")
-        if refresh is not None and not self.asks and self.refresh >= self.ttl:
+        if refresh is not None and not self.ttl_is_function and self.refresh >= self.ttl:
             raise ValueError(f"refresh must be less than ttl, got {refresh=} and {ttl=}")
         if not isinstance(typed, bool):
             raise TypeError(
@@ -76,7 +75,7 @@ class Options:
         None if it is not to be kept.
         """
         ttl = self.ttl
-        if self.asks:
+        if self.ttl_is_function:
             try:
                 # In a copy, because a caller may be running in the context itself.
                 ttl = context.copy().run(ttl, result)

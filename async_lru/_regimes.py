@@ -1,4 +1,4 @@
-"""The two kinds of functions: calls use the caches of the function, or of their instance.
+"""The two regimes: calls use the caches of the function, or those of their instance.
 
 Each has a coroutine function that does a whole hit. Their common lines are written twice,
 because each hit would pay for a Python call in between. They do not refer to the wrapper:
@@ -109,20 +109,20 @@ class PerInstance(Function):
         return [] if caches is None else [caches]
 
     def closing_of(self, instance: Any) -> List[Caches]:
-        return [self.hold(instance)]
+        return [self.make_caches(instance)]
 
-    def hold(self, instance: Any) -> Caches:
+    def make_caches(self, instance: Any) -> Caches:
         """The caches of an instance, which are made if it has none."""
         caches = Caches(self)
         try:
             caches.owner = ref(instance, partial(_remove_all, caches.serving, caches.by_loop))
-            there = instance.__dict__.setdefault(self.attribute, caches)
+            kept = instance.__dict__.setdefault(self.attribute, caches)
         except (AttributeError, TypeError):
             raise TypeError(_cannot_store(self.name, instance)) from None
         # A copied instance has the caches of the original, or None.
-        if there is None or there.owner() is not instance:
-            there = instance.__dict__[self.attribute] = caches
-        return cast("Caches", there)
+        if kept is None or kept.owner() is not instance:
+            kept = instance.__dict__[self.attribute] = caches
+        return cast("Caches", kept)
 
     def coroutine_function(self) -> AsyncFunction:
         plain = self.make_key is untyped_key
@@ -166,7 +166,7 @@ class PerInstance(Function):
                 raise self.closed_error()
             coroutine = function_coroutine(self, args, kwargs)
             try:
-                caches = self.hold(instance)
+                caches = self.make_caches(instance)
             except BaseException:
                 coroutine.close()
                 raise

@@ -49,19 +49,19 @@ def reduce(
     attributes = wrapper.__dict__.copy()
     del attributes["__wrapped__"]
     state: Any = (function, attributes, *others)
-    stands: Any = None
+    stand_in: Any = None
     if found:
-        stands = carrier(wrapper, carriers, SENT)
-        holds = carrier(wrapper, carriers, SENT_STATE)
-        holds.state = state
-        state = holds
+        stand_in = carrier(wrapper, carriers, SENT)
+        state_carrier = carrier(wrapper, carriers, SENT_STATE)
+        state_carrier.state = state
+        state = state_carrier
     # Made without its state, so that a recursive function can refer to it.
-    return make, (type(wrapper), stands), state
+    return make, (type(wrapper), stand_in), state
 
 
-def make(kind: Any, stands: Any) -> Any:
+def make(kind: Any, stand_in: Any) -> Any:
     """Return the decorated function that a carrier stands for, or one without its state."""
-    owner = None if stands is None else _owners.get(stands)
+    owner = None if stand_in is None else _owners.get(stand_in)
     return kind.__new__(kind) if owner is None else owner()
 
 

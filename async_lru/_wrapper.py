@@ -64,7 +64,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
 
     # Private by name mangling, because any other name may be an attribute of the function.
     __slots__ = ("__binding", "__carriers", "__dict__", "__function", "__weakref__", *_OF_EACH)
-    __annotations__ = Annotations()  # type: Dict[str, Any]  # an annotation would go in it
+    __annotations__ = Annotations()  # type: Dict[str, Any]  # an annotation here would be stored in it
 
     def __init__(
         self, function: Any, named: Any, options: Options, binding: Optional[type]
@@ -142,7 +142,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         (True, False)
         """
         key, every = self.__function.find(args, kwargs)
-        return any(caches.invalidate(key) for caches in every)
+        return any([caches.invalidate(key) for caches in every])  # noqa: C419  # in each
 
     def cache_clear(self) -> None:
         """Remove all entries and zero the counters. Calls in flight go on for their callers.

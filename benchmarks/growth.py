@@ -208,6 +208,18 @@ async def misses_after_cancelled_calls(n: int, watch: Stopwatch) -> None:
     await miss(function, watch)
 
 
+async def looks_after_cancelled_calls(n: int, watch: Stopwatch) -> None:
+    function: Any = alru_cache(maxsize=None)(forever)
+    tasks = await begin([function(x) for x in range(n)])
+    kept = tasks.pop()
+    await end(tasks)
+    await turns()
+    with watch.running():
+        for _ in range(200):
+            assert function.cache_parameters()["tasks"] == 1
+    await end([kept])
+
+
 async def misses_after_instances_are_freed(n: int, watch: Stopwatch) -> None:
     await things(n)
     await turns()
@@ -359,6 +371,7 @@ ROWS: Dict[str, Tuple[Any, int, int]] = {
     ),
     "200 misses after n invalidations": (misses_after_invalidations, 10_000, 0),
     "200 misses after n cancelled calls": (misses_after_cancelled_calls, 2000, 0),
+    "200 cache_parameters() after n cancelled calls": (looks_after_cancelled_calls, 2000, 0),
     "200 first calls after n instances were freed": (
         misses_after_instances_are_freed,
         2000,

@@ -22,6 +22,7 @@ from .helpers import (
     identity,
     objects,
     on_clock,
+    settled,
     this_loop,
     timers,
     turns,
@@ -212,6 +213,40 @@ async def test_many_that_expire_at_once_do_not_block_the_loop(
     assert len(steps) > 10
     # At least 64, so that slow machines make progress as well; then three milliseconds' worth.
     assert set(steps[:-1]) == {67}
+
+
+@on_clock
+async def test_an_invalidation_as_the_timer_fires_expires_nothing_early(
+    clock: ClockLoop, source: Source, timed: Decorate
+) -> None:
+    """It makes another entry the first to expire."""
+    function = timed(ttl=float)
+    for ttl in 5, 10, 1000:
+        await settled(source, function(str(ttl)), str(ttl))
+    clock.now += 5
+    await asyncio.sleep(0)  # the timer is due: it fires next
+    again = function("5")
+    again.send(None)  # finds the first expired, and removes it
+    function.cache_invalidate("10")
+    await turns()
+    assert function.cache_contains("1000")
+    again.close()
+    await turns()
+
+
+@on_clock
+async def test_many_that_expire_at_once_by_the_loops_own_clock(
+    clock: ClockLoop, timed: Decorate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By ``time.monotonic()`` they have not expired, so they are removed at once."""
+    function = timed(identity, maxsize=None, ttl=10)
+    for key in range(1000):
+        await function(key)
+    monkeypatch.setattr(clock, "time", lambda: clock.now + 10)
+    await turns(2)
+    assert not function.cache_contains(999)
+    assert function.cache_info().currsize == 0
+    assert timers(clock) == []
 
 
 @on_clock

@@ -178,6 +178,45 @@ def test_a_loop_with_open_results_is_kept(worker: Worker) -> None:
     assert function.cache_info() == (0, 1, 128, 1)
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_loops_in_which_it_is_only_closed_are_let_go(is_closed: bool) -> None:
+    function: Any = alru_cache(identity)
+
+    def close_in_a_new_loop() -> Any:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(function.cache_close())
+        if is_closed:
+            loop.close()
+        return weakref.ref(loop)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # asyncio's
+        loops = [close_in_a_new_loop() for _ in range(4)]
+        gc.collect()  # a loop is a cycle
+        collect()
+        assert [loop() is None for loop in loops] == [True, True, True, False]
+        assert function.cache_parameters()["closed"]
+        loops[-1]().close()
+
+
+def test_a_dropped_loop_is_let_go_when_a_running_one_calls_after_a_clear(
+    worker: Worker,
+) -> None:
+    function: Any = alru_cache(identity)
+    worker.run(function(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # asyncio's
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(function(1))
+        dropped = weakref.ref(loop)
+        del loop
+        function.cache_clear()
+        worker.run(function(1))
+        gc.collect()  # a loop is a cycle
+        collect()
+    assert dropped() is None
+
+
 def test_a_dropped_loop_is_let_go_when_another_calls_that_is_known() -> None:
     async def make(key: int) -> Thing:
         return Thing()

@@ -198,6 +198,8 @@ class Site:
         name = getattr(coroutine, "__name__", None)
         if end == "closed" and "was destroyed" in message and name in ("client", "ask"):
             return  # the user's own, in a loop that was closed too early
+        if end == "closed" and message == "Task exception was never retrieved":
+            return  # it has failed in the loop's last turn, and asyncio itself says so
         self.shared.heard.append((f"{message} ({name})", context.get("exception")))
 
     async def traffic(self, seconds: float, end: str) -> None:
