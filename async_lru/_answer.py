@@ -8,8 +8,9 @@ import asyncio
 from time import monotonic
 from types import CoroutineType
 from typing import Any, Awaitable, Callable, Dict, Hashable, Iterable, List, Optional, Tuple
+from weakref import ref
 
-from ._cache import EMPTY, MISSING, Cache, Entry
+from ._cache import EMPTY, MISSING, Cache, Entry, nothing
 from ._caches import Caches, Function
 from ._call import Call, call_of, calls_in_flight, require_stack
 
@@ -30,8 +31,11 @@ async def answer(
     ``cache`` is EMPTY, or has ``found`` under the key. ``coroutine`` is the function's, if the
     caller has made it already.
     """
-    here = asyncio.current_task()
+    here: Any = asyncio.current_task()
     caller = call_of(here)
+    # Weakly, because a task refers to this frame: else a loop that is closed too early would
+    # leave a reference cycle.
+    here = nothing if here is None else ref(here)
     call: Any = None
     expired: Any = None
     try:
@@ -66,7 +70,7 @@ async def answer(
         if caller is not None:
             caller.waits = ()
         # Break the reference cycle: exception, traceback, frame, call.
-        del caches, cache, found, expired, coroutine, call, caller, here
+        del caches, cache, found, expired, coroutine, call, caller
 
 
 def _look_up(caches: Caches, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:

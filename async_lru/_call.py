@@ -236,13 +236,13 @@ class Call:
 
     # Its callers.
 
-    async def outcome(self, here: "Optional[Task[Any]]") -> Any:
-        """Wait for the outcome, as a caller in the task ``here``."""
+    async def outcome(self, here: "Callable[[], Optional[Task[Any]]]") -> Any:
+        """Wait for the outcome, as a caller in the task that ``here`` refers to."""
         waiter: "Future[None]" = Future(loop=self.loop)
         try:
             if not self.settled:
                 self.waiters[waiter] = None
-                _add_to_graph(self.task, here)
+                _add_to_graph(self.task, here())
                 # If a caller is cancelled here, it leaves; the last to leave cancels the call.
                 await waiter
             if self.error is None:
@@ -260,9 +260,9 @@ class Call:
             self.leave()
             raise
         finally:
-            _discard_from_graph(self.task, here)
+            _discard_from_graph(self.task, here())
             # Break the reference cycle: exception, traceback, frame, call.
-            del self, here
+            del self
 
     def leave(self, _: object = None) -> None:
         """When a caller has left, or the task is done: settle the call, if that is to be done.

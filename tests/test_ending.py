@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 import re
+import weakref
 from typing import Any, List
 
 import pytest
@@ -184,6 +185,42 @@ def test_a_function_that_is_freed_with_its_loop() -> None:
 
     use()
     gc.collect()
+
+
+@pytest.mark.skipif(PYPY, reason="it frees objects later")
+def test_a_caller_whose_loop_is_closed_as_it_is_woken_needs_no_collector() -> None:
+    loop: Any = asyncio.new_event_loop()
+    gate = loop.create_future()
+
+    async def wait() -> None:
+        await gate
+
+    function: Any = alru_cache(wait)
+
+    async def call() -> None:
+        await function()
+
+    def take_turns(count: int) -> None:
+        for _ in range(count):
+            loop.stop()
+            loop.run_forever()
+
+    loop.set_exception_handler(lambda *_: None)  # a pending task is destroyed
+    task = loop.create_task(call())
+    take_turns(4)
+    gate.set_result(None)
+    take_turns(2)  # one for the work; in the next its callback wakes the caller
+    freed = weakref.ref(task)
+    assert not task.done()
+    assert function.cache_info().currsize == 1
+    assert function.cache_parameters()["tasks"] == 0
+    gc.disable()
+    try:
+        del task
+        loop.close()
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 def test_a_caller_that_outlives_its_loop() -> None:
