@@ -114,11 +114,10 @@ class Call:
                     # If the loop is closed too early, asyncio warns about the caller's task.
                     self.task._log_destroy_pending = False
         except BaseException as error:
-            # KeyboardInterrupt, or the stack is full. Undo first what calls no function. The
-            # caller receives the error, so it is not to be reported.
+            # KeyboardInterrupt, or the stack is full. Undo first what calls no function.
             cache.hits -= self.background
             cache.misses -= not self.background
-            self.settled, self.received, self.entry.call = True, True, None
+            self.settled, self.entry.call = True, None
             if cache.lookup(self.entry.key) is self.entry and not self.background:
                 del cache.entries[self.entry.key]
             if self.task is None:

@@ -328,7 +328,7 @@ async def test_what_a_debugger_shows(
     source.works[0].set_result("x")
     await caller
     assert "<Entry ('key',), fresh>" in objects("Entry")
-    clock.now += 4
+    clock.now += 5
     assert "<Entry ('key',), due>" in objects("Entry")
     await function("key")
     await turns()

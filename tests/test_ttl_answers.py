@@ -193,7 +193,7 @@ async def test_what_is_not_kept_is_released(
 @on_clock
 async def test_found_and_not_found(clock: ClockLoop, timed: Decorate) -> None:
     """A common use: falsy results are not kept."""
-    function = timed(identity, ttl=lambda found: 60 if found else 0)
+    function = timed(identity, ttl=lambda found: 0.5 if found else 0)
     for x in None, 0, "x":
         await function(x)
         assert function.cache_contains(x) == bool(x)
