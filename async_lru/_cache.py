@@ -224,11 +224,8 @@ class Cache:
         stop, count = perf_counter() + _SLICE, 0
         entry = self.first_to_expire()
         while entry is not None and entry.timer_at <= now:
-            if (
-                count >= _AT_LEAST
-                and perf_counter() > stop
-                and entry.expires_at <= monotonic()
-            ):
+            time_is_up = count >= _AT_LEAST and perf_counter() > stop
+            if time_is_up and entry.expires_at <= monotonic():
                 break  # not served meanwhile, because it has expired by time.monotonic() too
             count += 1
             heappop(self.queue)
