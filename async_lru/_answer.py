@@ -33,9 +33,6 @@ async def answer(
     """
     here: Any = asyncio.current_task()
     caller = call_of(here)
-    # Weakly, because a task refers to this frame: else a loop that is closed too early would
-    # leave a reference cycle.
-    here = nothing if here is None else ref(here)
     call: Any = None
     expired: Any = None
     try:
@@ -63,6 +60,8 @@ async def answer(
         cache = found = expired = None
         if call.settled and call.error is None:
             return call.value
+        # Weakly, because the task refers to this frame, and its loop may be closed too early.
+        here = nothing if here is None else ref(here)
         return await call.outcome(here)
     finally:
         if coroutine is not None and (call is None or call.coroutine is not coroutine):
@@ -70,7 +69,7 @@ async def answer(
         if caller is not None:
             caller.waits = ()
         # Break the reference cycle: exception, traceback, frame, call.
-        del caches, cache, found, expired, coroutine, call, caller
+        del caches, cache, found, expired, coroutine, call, caller, here
 
 
 def _look_up(caches: Caches, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:

@@ -158,7 +158,7 @@ class Caches:
         self.serving: Dict[AbstractEventLoop, Cache] = {}
         # For each loop in which it has been called or closed: weak references to the calls in
         # flight, also to those without an entry.
-        self.calls: Dict[ref[AbstractEventLoop], Set[Callable[[], Any]]] = {}
+        self.calls: Dict[ref[AbstractEventLoop], Set[Any]] = {}
         # The loops in which it is closed.
         self.closed: Dict[ref[AbstractEventLoop], None] = {}
         function.living.add(ref(self, function.living.discard))

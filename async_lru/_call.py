@@ -89,8 +89,8 @@ class Call:
         cache.misses += not self.background
         try:
             # Before the task is made, so that an eager first step finds its own call.
-            _CALLS[id(self.coroutine)] = ref(self)
-            self.in_flight.add(ref(self))
+            reference = _CALLS[id(self.coroutine)] = ref(self)
+            self.in_flight.add(reference)
             self.entry.call = self
             if not self.background:
                 cache.insert(self.entry)
@@ -186,8 +186,7 @@ class Call:
         """Wake all callers; they take the outcome from here."""
         self.settled = True
         self.entry.call = None
-        _CALLS.pop(id(self.coroutine), None)
-        self.in_flight.discard(ref(self))
+        self.in_flight.discard(_CALLS.pop(id(self.coroutine), None))
         if error is not None:
             self.error, self.traceback = error, error.__traceback__
         for waiter in list(self.waiters):
@@ -295,7 +294,7 @@ class Call:
 
 # Weak references to all calls in flight, by the id of their coroutine: a loop may be dropped
 # while calls are in flight. Such a call leaves a dead reference, until its id is used again.
-_CALLS: Dict[int, Callable[[], Optional[Call]]] = {}
+_CALLS: "Dict[int, ref[Call]]" = {}
 
 
 def calls_in_flight() -> List[Call]:
