@@ -6,9 +6,9 @@ service. The loop's next call applies the records, puts the cache into service, 
 again whether anything is recorded. A concurrent writer either found the cache in ``serving``
 and removed it, or recorded its change before this check. There is no lock.
 
-This code assumes that ``dict.pop``, ``dict.setdefault``, ``dict.copy``, ``list(dict)``,
-``set.copy``, ``set &= set`` and the setting of an item or an attribute are atomic, with and
-without the global interpreter lock.
+This code assumes that ``dict.pop``, ``dict.setdefault``, ``dict.copy``, ``list(dict)``, the
+methods and operators of a ``set``, and the setting of an item or an attribute are atomic, with
+and without the global interpreter lock.
 """
 
 import asyncio
@@ -56,8 +56,8 @@ class Function:
         self.living: Set[ref[Caches]] = set()
         # The loops in which it has been called, and those in which it is closed for all
         # instances, future ones included.
-        self.called_in: Dict[ref[AbstractEventLoop], None] = {}
-        self.closed: Dict[ref[AbstractEventLoop], None] = {}
+        self.called_in: Set[ref[AbstractEventLoop]] = set()
+        self.closed: Set[ref[AbstractEventLoop]] = set()
         # Whether the loop-reset warning has been issued.
         self.warned = False
 
@@ -118,7 +118,7 @@ class Function:
 
     def closing(self) -> "List[Caches]":
         """Refuse calls in the running loop from now on; return the caches to close."""
-        self.closed[ref(asyncio.get_running_loop())] = None
+        self.closed.add(ref(asyncio.get_running_loop()))
         return self.every()
 
     def closed_error(self) -> RuntimeError:
@@ -129,11 +129,9 @@ class Function:
 
     def add_loop(self, loop: AbstractEventLoop) -> None:
         """Remember a loop that calls for the first time, and drop those that do not run."""
-        for table in self.called_in, self.closed:
-            for reference in list(table):
-                if reference() is None:
-                    table.pop(reference, None)
-        self.called_in[ref(loop)] = None
+        for loops in self.called_in, self.closed:
+            loops -= {reference for reference in loops.copy() if reference() is None}
+        self.called_in.add(ref(loop))
         for caches in self.every():
             caches.remove_idle()
 
@@ -160,7 +158,7 @@ class Caches:
         # flight, also to those without an entry.
         self.calls: Dict[ref[AbstractEventLoop], Set[Any]] = {}
         # The loops in which it is closed.
-        self.closed: Dict[ref[AbstractEventLoop], None] = {}
+        self.closed: Set[ref[AbstractEventLoop]] = set()
         function.living.add(ref(self, function.living.discard))
 
     # In the loop's thread.
@@ -220,7 +218,7 @@ class Caches:
                 lost |= cache is not None and len(cache) > 0 and not self.is_closed(loop)
                 self.serving.pop(loop, None)
             self.calls.pop(reference, None)
-            self.closed.pop(reference, None)
+            self.closed.discard(reference)
         return lost
 
     def remove_idle(self) -> None:
@@ -290,7 +288,7 @@ class Caches:
                 self.retire(loop)
 
     def close(self, loop: AbstractEventLoop) -> None:
-        self.closed[ref(loop)] = None
+        self.closed.add(ref(loop))
         self.calls.setdefault(ref(loop), set())
         self.remove_idle()
         # This keeps the loop alive, so that cache_parameters() can report it as closed.
