@@ -19,6 +19,10 @@ SENT, SENT_STATE = "_LRUCacheWrapper__sent", "_LRUCacheWrapper__sent_state"
 _NESTED_NAMES = 4
 
 
+def _carrier() -> None:
+    """Do nothing: a carrier is not called."""
+
+
 def carrier(wrapper: Any, carriers: Dict[str, Any], name: str) -> Any:
     """Return a function that stands for a decorated function of ``__main__``, or its state.
 
@@ -26,7 +30,7 @@ def carrier(wrapper: Any, carriers: Dict[str, Any], name: str) -> Any:
     receiver finds it again. ``cloudpickle`` and ``dill`` write functions of ``__main__`` by
     value, together with their attributes, which hold the state.
     """
-    made = types.FunctionType((lambda: None).__code__, {})  # it is not called
+    made = types.FunctionType(_carrier.__code__, {})
     made.__module__ = wrapper.__module__
     made.__qualname__ = f"{wrapper.__qualname__}.{name}"
     made.__name__ = name

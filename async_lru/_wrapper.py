@@ -303,7 +303,10 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         return hash(self.__call__)
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return type(self), (self.__func__, self.__self__)
+        name = self.__func__.__dict__["__name__"]
+        if getattr(self.__self__, name, None) == self:
+            return getattr, (self.__self__, name)
+        return type(self), (self.__func__, self.__self__)  # a partialmethod has another name
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> "_LRUCacheWrapperInstanceMethod[_R, _T]":
         return type(self)(self.__func__, copy.deepcopy(self.__self__, memo))
