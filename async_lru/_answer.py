@@ -60,7 +60,8 @@ async def answer(
         cache = found = expired = None
         if call.settled and call.error is None:
             return call.value
-        # Weakly, because the task refers to this frame, and its loop may be closed too early.
+        # A weak reference, because the task refers to this frame: if its loop is closed too
+        # early, that is a reference cycle.
         here = nothing if here is None else ref(here)
         return await call.outcome(here)
     finally:
@@ -73,7 +74,7 @@ async def answer(
 
 
 def _look_up(caches: Caches, cache: Cache, found: Any, key: Hashable) -> Tuple[Cache, Any]:
-    """Put the cache into service, and settle a call whose task is done; look the key up."""
+    """Return the cache, in service, and its entry. First settle a call whose task is done."""
     while True:
         if cache is EMPTY:
             cache = caches.enter()

@@ -91,7 +91,7 @@ class Cache:
         self.queue: List[Entry] = []
         # How many such entries there are. Their fresh_until is EXPIRED.
         self.discarded = 0
-        # Weakly, the Watch of the timer, which is set for the first entry.
+        # A weak reference to the Watch of the timer, which is set for the first entry.
         self.watch: Callable[[], Optional[Watch]] = nothing
         # After closing, no timer is set any more.
         self.closed = False
@@ -222,23 +222,21 @@ class Cache:
         loop: Any = self.loop()
         now = max(loop.time(), timer_at)
         stop, count = perf_counter() + _SLICE, 0
-        entry = self.first_to_expire()
-        while entry is not None and entry.timer_at <= now:
+        while (entry := self.first_to_expire()) is not None and entry.timer_at <= now:
             time_is_up = count >= _AT_LEAST and perf_counter() > stop
             if time_is_up and entry.expires_at <= monotonic():
                 break  # not served meanwhile, because it has expired by time.monotonic() too
             count += 1
-            heappop(self.queue)
+            entry = heappop(self.queue)
             entry.timer_at = entry.fresh_until = entry.expires_at = EXPIRED
             if entry.call is None:
                 self.remove(entry)
             else:
                 entry.value = None
-            entry = self.first_to_expire()
         self.set_timer()
 
     def first_to_expire(self) -> Optional[Entry]:
-        """The first entry of the queue, without those that were removed early."""
+        """Drop entries at the head of the queue that were removed early; return the first."""
         while self.queue and self.queue[0].fresh_until == EXPIRED:
             heappop(self.queue)
             self.discarded -= 1

@@ -7,8 +7,8 @@ again whether anything is recorded. A concurrent writer either found the cache i
 and removed it, or recorded its change before this check. There is no lock.
 
 This code assumes that ``dict.pop``, ``dict.setdefault``, ``dict.copy``, ``list(dict)``, the
-methods and operators of a ``set``, and the setting of an item or an attribute are atomic, with
-and without the global interpreter lock.
+methods of a ``set``, ``&=`` and ``-=``, and the setting of an item or an attribute are
+atomic, with and without the global interpreter lock.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ class Function:
             if (loop := reference()) is not None
         ]
         here = asyncio._get_running_loop()
-        # In the running loop; without one, in all of them.
+        # Whether each is closed in the running loop or, without one, in every loop.
         closed = [caches.is_closed(loop) for caches, loop in known if here in (None, loop)]
         everywhere = here is not None and ref(here) in self.closed
         return {
@@ -133,7 +133,7 @@ class Function:
             loops -= {reference for reference in loops.copy() if reference() is None}
         self.called_in.add(ref(loop))
         for caches in self.every():
-            caches.remove_idle()
+            caches.remove_idle(with_caches=True)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.name}, {len(self.living)} living>"
@@ -151,8 +151,8 @@ class Caches:
         # All caches. Only a loop's own thread adds one; any thread may remove it.
         self.by_loop: Dict[ref[AbstractEventLoop], Cache] = {}
         # The caches that a hit may use; EMPTY for one that is out of service. This table keeps
-        # its loops alive, so that the caches of ended loops can be looked at. A loop that
-        # is put in removes those that do not run.
+        # its loops alive, so that the caches of ended loops can be looked at. Putting
+        # a loop in removes loops that do not run.
         self.serving: Dict[AbstractEventLoop, Cache] = {}
         # For each loop in which it has been called or closed: weak references to the calls in
         # flight, also to those without an entry.
@@ -172,7 +172,7 @@ class Caches:
             if cache is None:
                 cache = self.bind(loop)
             cache.apply()
-            self.remove_idle()
+            self.remove_idle(with_caches=loop not in self.serving)
             self.serving[loop] = cache
             # A concurrent writer has found the cache in service, or its change is seen here.
             in_place = self.by_loop.get(reference) is cache and not cache.invalidated
@@ -221,11 +221,15 @@ class Caches:
             self.closed.discard(reference)
         return lost
 
-    def remove_idle(self) -> None:
-        """Drop the loops that do not run. Closed ones stay if they have results to count."""
+    def remove_idle(self, *, with_caches: bool) -> None:
+        """Drop loops that do not run: those without a cache or, with_caches, all open ones.
+
+        Closed loops that have a cache stay, so that it is counted. An open one may be about to
+        be closed, by ``asyncio.run()`` in another thread.
+        """
         for loop in list(self.serving):
-            counted = loop.is_closed() and ref(loop) in self.by_loop
-            if not loop.is_running() and not counted:
+            kept = ref(loop) in self.by_loop and (loop.is_closed() or not with_caches)
+            if not loop.is_running() and not kept:
                 self.serving.pop(loop, None)
 
     # From anywhere.
@@ -290,7 +294,7 @@ class Caches:
     def close(self, loop: AbstractEventLoop) -> None:
         self.closed.add(ref(loop))
         self.calls.setdefault(ref(loop), set())
-        self.remove_idle()
+        self.remove_idle(with_caches=False)
         # This keeps the loop alive, so that cache_parameters() can report it as closed.
         self.serving[loop] = EMPTY
         cache = self.by_loop.get(ref(loop))
@@ -336,7 +340,10 @@ def _warn(message: str, function: Any) -> None:
     if type(getattr(function, "__code__", None)) is not types.CodeType:
         function = _warn  # a mock has no file
     file, line = function.__code__.co_filename, function.__code__.co_firstlineno
-    warnings.warn_explicit(message, AlruCacheLoopResetWarning, file, line, function.__module__)
+    registry = function.__globals__.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(
+        message, AlruCacheLoopResetWarning, file, line, function.__module__, registry
+    )
 
 
 def _is_coroutine(frame: types.FrameType) -> bool:

@@ -114,10 +114,11 @@ class Call:
                     # If the loop is closed too early, asyncio warns about the caller's task.
                     self.task._log_destroy_pending = False
         except BaseException as error:
-            # KeyboardInterrupt, or the stack is full. Undo first what calls no function.
+            # KeyboardInterrupt, or the stack is full. Undo first what calls no function. The
+            # caller receives the error, so it is not to be reported.
             cache.hits -= self.background
             cache.misses -= not self.background
-            self.settled, self.entry.call = True, None
+            self.settled, self.received, self.entry.call = True, True, None
             if cache.lookup(self.entry.key) is self.entry and not self.background:
                 del cache.entries[self.entry.key]
             if self.task is None:
@@ -263,7 +264,7 @@ class Call:
             del self
 
     def leave(self, _: object = None) -> None:
-        """When a caller has left, or the task is done: settle the call, if that is to be done.
+        """After a caller has left, or the task is done: settle the call if its task is done.
 
         If no caller waits any more, report its failure, or cancel it.
         """
@@ -271,7 +272,7 @@ class Call:
             self.settle()
         if self.settled and not self.waiters:
             self.report()
-        elif not self.waiters:  # the task is not done: its last caller has left
+        elif not self.waiters and not self.settling:  # its last caller has left
             self.cancel()
             cache = self.cache()
             # The next call starts the function anew, even while this one still cleans up.

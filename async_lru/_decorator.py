@@ -55,7 +55,7 @@ def alru_cache(
     A call raises what the function raises; TypeError if the arguments are not hashable;
     RuntimeError if it would wait for its own result, or if the cache is closed in this loop.
     """
-    # Anything else in its place is the function itself.
+    # Any other value is the function itself.
     size = maxsize if maxsize is None or isinstance(maxsize, int) else 128
     options = Options(size, typed, ttl, jitter, key, refresh, per_instance)
     if size is maxsize:

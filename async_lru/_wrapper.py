@@ -142,7 +142,7 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         (True, False)
         """
         key, every = self.__function.find(args, kwargs)
-        return any([caches.invalidate(key) for caches in every])  # noqa: C419  # in each
+        return any(caches.invalidate(key) for caches in every)  # at most one
 
     def cache_clear(self) -> None:
         """Remove all entries and zero the counters. Calls in flight go on for their callers.
@@ -303,10 +303,11 @@ class _LRUCacheWrapperInstanceMethod(CoroutineFunction, Generic[_R, _T]):
         return hash(self.__call__)
 
     def __reduce__(self) -> Tuple[Any, ...]:
+        # By name in its instance, as any bound method, if the name leads to it.
         name = self.__func__.__dict__["__name__"]
         if getattr(self.__self__, name, None) == self:
             return getattr, (self.__self__, name)
-        return type(self), (self.__func__, self.__self__)  # a partialmethod has another name
+        return type(self), (self.__func__, self.__self__)
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> "_LRUCacheWrapperInstanceMethod[_R, _T]":
         return type(self)(self.__func__, copy.deepcopy(self.__self__, memo))

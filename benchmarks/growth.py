@@ -172,7 +172,7 @@ async def joins_of_the_head_of_a_chain(n: int, watch: Stopwatch) -> None:
     assert await asyncio.gather(head, *others) == [n] * 201
 
 
-async def joins_by_calls_of_the_head_of_a_chain(n: int, watch: Stopwatch) -> None:
+async def calls_that_join_the_head_of_a_chain(n: int, watch: Stopwatch) -> None:
     function, gate = chain()
 
     @alru_cache(maxsize=None)
@@ -364,8 +364,8 @@ ROWS: Dict[str, Tuple[Any, int, int]] = {
     "200 first calls of instances beside n": (first_calls_beside_instances, 2000, 0),
     "200 joins beside n that wait": (joins_beside_waiters, 1000, 0),
     "200 joins of the head of a chain of n": (joins_of_the_head_of_a_chain, 200, 0),
-    "200 joins by calls of the head of a chain of n": (
-        joins_by_calls_of_the_head_of_a_chain,
+    "200 calls that join the head of a chain of n": (
+        calls_that_join_the_head_of_a_chain,
         200,
         0,
     ),

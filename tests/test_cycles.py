@@ -11,6 +11,27 @@ from async_lru import alru_cache
 from .helpers import LIMIT, Decorate, Source, begin, run_program, turns
 
 
+async def test_a_call_that_a_close_waits_for_may_not_wait_for_the_closer() -> None:
+    closing = asyncio.Event()
+
+    @alru_cache
+    async def waits() -> Any:
+        await closing.wait()
+        return await closes()
+
+    @alru_cache
+    async def closes() -> str:
+        closing.set()
+        await waits.cache_close(wait=True)
+        return "closed"
+
+    first = asyncio.ensure_future(waits())
+    await turns()
+    outcomes: Any = await asyncio.gather(first, closes(), return_exceptions=True)
+    assert isinstance(outcomes[0], RuntimeError)
+    assert outcomes[1] == "closed"
+
+
 async def test_recursion_deeper_than_the_interpreters(cached: Decorate) -> None:
     async def count_down(n: int) -> int:
         return 0 if n == 0 else 1 + await again(n - 1)

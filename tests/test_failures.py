@@ -204,11 +204,13 @@ async def test_an_exception_whose_caller_is_cancelled_as_it_comes_is_logged(
 async def test_an_exception_whose_caller_is_closed_as_it_comes_is_logged_once(
     clock: ClockLoop, source: Source, cached: Decorate, logged: Logged
 ) -> None:
-    caller = cached()(1)
+    function = cached()
+    caller = function(1)
     caller.send(None)
     await turns()
     source.works.pop().set_exception(ValueError)
     await asyncio.sleep(0)  # the work has failed, and the callback of its task is to come
+    assert function.cache_parameters()["tasks"] == 1
     caller.close()
     await turns()
     assert messages(logged) == [("Task exception was never retrieved", "ValueError()")]

@@ -217,6 +217,23 @@ def test_a_dropped_loop_is_let_go_when_a_running_one_calls_after_a_clear(
     assert dropped() is None
 
 
+def test_a_loop_that_is_about_to_be_closed_is_not_forgotten(worker: Worker) -> None:
+    """``asyncio.run()`` closes it, a moment after it has run."""
+    function: Any = alru_cache(identity)
+    worker.run(function(2))
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(function(1))
+    worker.call(lambda: function.cache_invalidate(2))
+    worker.run(function(2))
+    loop.close()
+    del loop
+    gc.collect()  # a loop is a cycle
+    collect()
+    assert function.cache_info().currsize == 2
+    with pytest.warns(AlruCacheLoopResetWarning):
+        asyncio.run(function(1))
+
+
 def test_a_dropped_loop_is_let_go_when_another_calls_that_is_known() -> None:
     async def make(key: int) -> Thing:
         return Thing()
