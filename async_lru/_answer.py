@@ -7,12 +7,12 @@ directly or through other decorated calls, is detected and raises.
 import asyncio
 from time import monotonic
 from types import CoroutineType
-from typing import Any, Awaitable, Callable, Dict, Hashable, Iterable, List, Optional, Tuple
+from typing import Any, Awaitable, Dict, Hashable, List, Optional, Tuple
 from weakref import ref
 
 from ._cache import EMPTY, MISSING, Cache, Entry, nothing
 from ._caches import Caches, Function
-from ._call import Call, call_of, calls_in_flight, require_stack
+from ._call import Call, call_of, require_stack
 
 _Coroutine: Any = CoroutineType
 
@@ -68,7 +68,7 @@ async def answer(
         if coroutine is not None and (call is None or call.coroutine is not coroutine):
             coroutine.close()  # another call has come first
         if caller is not None:
-            caller.waits = ()
+            caller.wait_for(())
         # Break the reference cycle: exception, traceback, frame, call.
         del caches, cache, found, expired, coroutine, call, caller, here
 
@@ -113,41 +113,41 @@ def _hit(
 
 def _join(call: Call, cache: Cache, key: Hashable, caller: Optional[Call]) -> None:
     if caller is not None:
-        caller.wait_for([call])
-        cycle = _cycle(call, caller) if caller.awaited else ""
+        cycle = _cycle(call, caller)
         if cycle:
             # Break the reference cycle: exception, traceback, frame, call.
             del call, cache, caller
             raise RuntimeError(cycle)
+        caller.wait_for([call])
     cache.hit(key)
     call.background = False
 
 
 def _cycle(call: Call, caller: Call) -> str:
     """The error message if the call already waits for the caller; else an empty string."""
-    before = _reached(call, lambda each: each.waits)
-    if caller not in before:
+    waiting = _waiting_for(caller)
+    if call not in waiting:
         return ""
     names: List[str] = []
-    step = before[caller]
-    while step is not None:
-        names.append(step.caches.function.name)
-        step = before[step]
-    via = f" (via {', '.join(reversed(names))})" if names else ""
+    while call is not caller:
+        names.append(call.caches.function.name)
+        call = waiting[call]
+    via = f" (via {', '.join(names)})" if names else ""
     return f"{caller.caches.function.name} would wait for its own result{via}"
 
 
-def _reached(
-    start: Call, following: Callable[[Call], Iterable[Call]]
-) -> Dict[Call, Optional[Call]]:
-    """All calls that are reached from one, itself included; each with the one before it."""
-    before: Dict[Call, Optional[Call]] = {start: None}
-    reached = [start]
-    for call in reached:  # which grows meanwhile
-        new = [each for each in following(call) if each not in before]
-        before.update(dict.fromkeys(new, call))
-        reached += new
-    return before
+def _waiting_for(call: Call) -> Dict[Call, Call]:
+    """The calls that wait for one, directly or through others, each with the one it waits for.
+
+    The call itself is included.
+    """
+    waiting = {call: call}
+    found = [call]
+    for waited in found:  # which grows meanwhile
+        new = [each for each in waited.waited_by.copy() if each not in waiting]
+        waiting.update(dict.fromkeys(new, waited))
+        found += new
+    return waiting
 
 
 def function_coroutine(function: Function, args: Any, kwargs: Any) -> Any:
@@ -172,11 +172,7 @@ async def close(every: List[Caches], wait: bool) -> None:
         caches.close(loop)
     calls: List[Call] = [call for caches in every for call in caches.calls_in(loop)]
     if caller is not None:
-        waiters: Dict[Call, List[Call]] = {}
-        for each in calls_in_flight():
-            for waited in each.waits:
-                waiters.setdefault(waited, []).append(each)
-        spared = _reached(caller, lambda each: waiters.get(each, ()))
+        spared = _waiting_for(caller)
         calls = [call for call in calls if call not in spared]
         caller.wait_for(calls)
     try:
@@ -193,4 +189,4 @@ async def close(every: List[Caches], wait: bool) -> None:
             await asyncio.wait(tasks)
     finally:
         if caller is not None:
-            caller.waits = ()
+            caller.wait_for(())

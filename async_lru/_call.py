@@ -11,7 +11,7 @@ import sys
 from asyncio import AbstractEventLoop, Future, Task
 from contextvars import copy_context
 from time import monotonic
-from typing import Any, Callable, Dict, List, Optional, Sequence, cast
+from typing import Any, Callable, Dict, Optional, Sequence, Set, cast
 from weakref import ref
 
 from ._cache import EMPTY, Cache, Entry, nothing, run_in
@@ -56,9 +56,9 @@ class Call:
         # its first step, and so on the stack.
         self.depth: int = 0 if caller is None or caller.task is not None else caller.depth + 1
         # The calls that this one waits for: the one that it awaits, or those that it closes.
+        # And the calls that wait for this one.
         self.waits: Sequence[Call] = ()
-        # Whether a call has waited for this one. If not, it cannot be in a cycle of waits.
-        self.awaited = False
+        self.waited_by: Set[Call] = set()
         # Whether settle() has begun. A ttl function may call the decorated function meanwhile:
         # that call joins this one.
         self.settling = False
@@ -76,9 +76,11 @@ class Call:
         return f"<Call of {name}, {kind}, {len(self.waiters)} waiters>"
 
     def wait_for(self, calls: "Sequence[Call]") -> None:
+        for call in self.waits:
+            call.waited_by.discard(self)
         self.waits = calls
         for call in calls:
-            call.awaited = True
+            call.waited_by.add(self)
 
     # Its start and its end.
 
@@ -296,11 +298,6 @@ class Call:
 # Weak references to all calls in flight, by the id of their coroutine: a loop may be dropped
 # while calls are in flight. Such a call leaves a dead reference, until its id is used again.
 _CALLS: "Dict[int, ref[Call]]" = {}
-
-
-def calls_in_flight() -> List[Call]:
-    every = [each() for each in _CALLS.copy().values()]
-    return [call for call in every if call is not None]
 
 
 def call_of(task: "Optional[Task[Any]]") -> Optional[Call]:

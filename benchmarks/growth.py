@@ -176,14 +176,14 @@ async def calls_that_join_the_head_of_a_chain(n: int, watch: Stopwatch) -> None:
     function, gate = chain()
 
     @alru_cache(maxsize=None)
-    async def joins(n: int, caller: int) -> int:
-        below: int = await function(n)
+    async def joins(caller: int, depth: int) -> int:  # which a call awaits
+        below: int = await (joins(caller, depth - 1) if depth else function(n))
         return below
 
     head = asyncio.ensure_future(function(n))
     await turns(3 * n)
     with watch.running():
-        others = await begin([joins(n, caller) for caller in range(200)])
+        others = await begin([joins(caller, 1) for caller in range(200)])
     gate.set()
     assert await asyncio.gather(head, *others) == [n] * 201
 
