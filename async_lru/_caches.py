@@ -65,10 +65,7 @@ class Function:
 
     def every(self) -> "List[Caches]":
         """The function's own caches, or those of all living instances."""
-        living = self.living
-        # A set that was large once stays slow to copy. This makes its table small again.
-        living &= living
-        return [caches for each in living.copy() if (caches := each()) is not None]
+        return _existing(self.living)
 
     def info(self, every: "List[Caches]") -> functools._CacheInfo:
         existing = [cache for caches in every for cache in caches.existing()]
@@ -243,11 +240,9 @@ class Caches:
 
     def calls_in(self, loop: AbstractEventLoop) -> List[Any]:
         """The calls in flight in a loop, also those without an entry."""
-        calls = self.calls.get(ref(loop), set())
-        calls &= calls  # see Function.every()
-        every = [each() for each in calls.copy()]
+        calls = _existing(self.calls.get(ref(loop), set()))
         # One that ran out of stack may be settled, and still in the set.
-        return [call for call in every if call is not None and not call.settled]
+        return [call for call in calls if not call.settled]
 
     def retire(self, loop: AbstractEventLoop) -> None:
         """Take a loop's cache out of service, until the loop has applied the records."""
@@ -307,6 +302,13 @@ class Caches:
 
     def __repr__(self) -> str:
         return f"<Caches of {self.function.name}, {len(self.by_loop)} loops>"
+
+
+def _existing(references: "Set[Any]") -> List[Any]:
+    """The objects that weak references refer to, without those that have been freed."""
+    # A set that was large once stays slow to copy. This makes its table small again.
+    references &= references
+    return [each for reference in references.copy() if (each := reference()) is not None]
 
 
 def _forget(reference: "ref[Caches]", loop: "ref[AbstractEventLoop]") -> None:
