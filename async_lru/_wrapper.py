@@ -64,7 +64,8 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
 
     # Private by name mangling, because any other name may be an attribute of the function.
     __slots__ = ("__binding", "__carriers", "__dict__", "__function", "__weakref__", *_OF_EACH)
-    __annotations__ = Annotations()  # type: Dict[str, Any]  # an annotation here would be stored in it
+    # A type comment, because an annotation would be stored in it.
+    __annotations__ = Annotations()  # type: Dict[str, Any]
 
     def __init__(
         self, function: Any, named: Any, options: Options, binding: Optional[type]
