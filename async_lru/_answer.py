@@ -7,7 +7,7 @@ directly or through other decorated calls, is detected and raises.
 import asyncio
 from time import monotonic
 from types import CoroutineType
-from typing import Any, Awaitable, Dict, Hashable, List, Optional, Tuple
+from typing import Any, Awaitable, Hashable, List, Optional, Set, Tuple
 from weakref import ref
 
 from ._cache import EMPTY, MISSING, Cache, Entry, nothing
@@ -113,40 +113,23 @@ def _hit(
 
 def _join(call: Call, cache: Cache, key: Hashable, caller: Optional[Call]) -> None:
     if caller is not None:
-        cycle = _cycle(call, caller)
-        if cycle:
+        if call in _waiting_for(caller):
+            name = caller.caches.function.name
             # Break the reference cycle: exception, traceback, frame, call.
             del call, cache, caller
-            raise RuntimeError(cycle)
+            raise RuntimeError(f"{name} would wait for its own result")
         caller.wait_for([call])
     cache.hit(key)
     call.background = False
 
 
-def _cycle(call: Call, caller: Call) -> str:
-    """The error message if the call already waits for the caller; else an empty string."""
-    waiting = _waiting_for(caller)
-    if call not in waiting:
-        return ""
-    names: List[str] = []
-    while call is not caller:
-        names.append(call.caches.function.name)
-        call = waiting[call]
-    via = f" (via {', '.join(names)})" if names else ""
-    return f"{caller.caches.function.name} would wait for its own result{via}"
-
-
-def _waiting_for(call: Call) -> Dict[Call, Call]:
-    """The calls that wait for one, directly or through others, each with the one it waits for.
-
-    The call itself is included.
-    """
-    waiting = {call: call}
-    found = [call]
-    for waited in found:  # which grows meanwhile
-        new = [each for each in waited.waited_by.copy() if each not in waiting]
-        waiting.update(dict.fromkeys(new, waited))
-        found += new
+def _waiting_for(call: Call) -> Set[Call]:
+    """The call itself, and those that wait for it, directly or through others."""
+    waiting: Set[Call] = set()
+    new: Set[Call] = {call}
+    while new:
+        waiting |= new
+        new = set().union(*[each.waited_by for each in new]) - waiting
     return waiting
 
 

@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple, Ty
 from weakref import ref
 
 from ._cache import EMPTY, Cache, Entry, nothing, run_in
-from ._options import Options, is_hashable, unwrap_partial, why_unhashable
+from ._options import Options, unwrap_partial
 
 
 class AlruCacheLoopResetWarning(UserWarning):
@@ -99,8 +99,16 @@ class Function:
 
     def explain(self, error: TypeError, key: Hashable) -> None:
         """If the key is not hashable, add a note to the error that says what to do."""
-        if not is_hashable(key):
-            note = why_unhashable(self.name, key, self.options)
+        note = f"The key= function of {self.name} must return a hashable value."
+        if self.options.key is None:
+            note = (
+                f"{self.name} is cached by its arguments. Pass hashable values, use key= to"
+                " compute a hashable key or, for a method of instances that are not hashable,"
+                " per_instance=True."
+            )
+        try:
+            hash(key)
+        except TypeError:
             with contextlib.suppress(AttributeError):  # there are no notes below 3.11
                 error.add_note(note)
 

@@ -113,40 +113,6 @@ def typed_key(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Hashable:
     return (*args, _KEYWORDS, *kwargs, *values, *map(type, args), *map(type, values))
 
 
-def why_unhashable(name: str, key: Any, options: Options) -> str:
-    """Explain why the key of a call is not hashable, and how to fix it."""
-    if options.key is not None:
-        return (
-            f"The key= function of {name} returned a value that is not hashable."
-            " It must return a hashable value, such as a tuple of strings and numbers."
-        )
-    first, *_ = [part for part in key if not is_hashable(part)] or [key]
-    kind = type(first).__qualname__
-    if not options.per_instance and first is key[0] and is_method_of(first, name):
-        return (
-            f"{name} is cached by its arguments, the instance included, and {kind} is not"
-            " hashable. Use per_instance=True to store the cache in the instance, or key= to"
-            " compute a hashable key."
-        )
-    return (
-        f"{name} is cached by its arguments, and {kind} is not hashable."
-        " Pass a hashable value, or use key= to compute a hashable key."
-    )
-
-
-def is_method_of(first: object, name: str) -> bool:
-    """Whether the class of an argument defines a function of this qualified name."""
-    return name.rpartition(".")[0] in [cls.__qualname__ for cls in type(first).__mro__]
-
-
-def is_hashable(part: Any) -> bool:
-    try:
-        hash(part)
-    except TypeError:
-        return False
-    return True
-
-
 def unwrap_partial(function: Any) -> Any:
     while isinstance(function, (functools.partial, functools.partialmethod)):
         function = function.func

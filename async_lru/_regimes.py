@@ -15,7 +15,7 @@ from weakref import ref
 from ._answer import answer, function_coroutine
 from ._cache import EMPTY, MISSING, Entry
 from ._caches import Caches, Function
-from ._options import Options, is_method_of, untyped_key
+from ._options import Options, untyped_key
 
 AsyncFunction = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -118,7 +118,12 @@ class PerInstance(Function):
             caches.owner = ref(instance, partial(_remove_all, caches.serving, caches.by_loop))
             kept = instance.__dict__.setdefault(self.attribute, caches)
         except (AttributeError, TypeError):
-            raise TypeError(_cannot_store(self.name, instance)) from None
+            raise TypeError(
+                f"per_instance=True stores the cache of {self.name} in its instance, and"
+                f" {type(instance).__qualname__} lacks a writable __dict__ or cannot be weakly"
+                " referenced. Its class needs slots=False (dataclasses, attrs), dict=True,"
+                ' weakref=True (msgspec), or __slots__ = (..., "__dict__", "__weakref__").'
+            ) from None
         # A copied instance has the caches of the original, or None.
         if kept is None or kept.owner() is not instance:
             kept = instance.__dict__[self.attribute] = caches
@@ -171,24 +176,6 @@ class PerInstance(Function):
                 coroutine.close()
                 raise
         return answer(caches, EMPTY, MISSING, key, args, kwargs, coroutine)
-
-
-def _cannot_store(name: str, instance: Any) -> str:
-    """Explain why an instance cannot hold a cache, and how to fix it."""
-    attributes = getattr(instance, "__dict__", None)
-    if attributes is None:
-        lacks = "has no __dict__"
-    elif isinstance(attributes, dict):
-        lacks = "cannot be weakly referenced"
-    else:
-        lacks = "has no writable __dict__"
-    whose = "Its" if is_method_of(instance, name) else f"Is {name} a method? If so, its"
-    return (
-        f"per_instance=True stores the cache of {name} in its first argument;"
-        f" {type(instance).__qualname__} {lacks}. {whose} class needs __dict__ and"
-        " __weakref__: slots=False (dataclasses, attrs), dict=True, weakref=True (msgspec), or"
-        ' __slots__ = (..., "__dict__", "__weakref__").'
-    )
 
 
 def _remove_all(serving: Dict[Any, Any], by_loop: Dict[Any, Any], _: object) -> None:

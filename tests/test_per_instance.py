@@ -160,35 +160,6 @@ class NoDict:
     __slots__ = ("__weakref__",)
 
 
-class Slots:
-    __slots__ = ("__weakref__",)
-
-    @alru_cache(per_instance=True)
-    async def get(self) -> int:
-        return 1
-
-
-async def test_what_a_class_with_slots_lacks() -> None:
-    with pytest.raises(
-        TypeError, match=r"; Slots has no __dict__. Its class needs __dict__ and"
-    ):
-        await Slots().get()
-
-    @alru_cache(per_instance=True)
-    async def fetch(number: Any) -> Any:
-        return number
-
-    with pytest.raises(TypeError, match=r"; int has no __dict__. Is .*fetch a method\? "):
-        await fetch(1)
-    with pytest.raises(TypeError, match=r"; Meta has no writable __dict__. Is "):
-        await fetch(Meta("C", (), {}))
-    if not PYPY:
-        with pytest.raises(
-            TypeError, match=r"; NoWeakReference cannot be weakly referenced. Is"
-        ):
-            await fetch(NoWeakReference())
-
-
 @pytest.mark.parametrize("option", [{}, {"key": lambda x: x}])
 async def test_an_instance_that_is_missing(option: Any) -> None:
     class Box:
@@ -231,7 +202,7 @@ async def test_what_cannot_keep_a_cache(make: Callable[[], Any]) -> None:
     assert message.startswith("per_instance=True stores the cache of ")
     assert '__slots__ = (..., "__dict__", "__weakref__")' in message
     assert "dict=True, weakref=True (msgspec)" in message
-    assert ".get a method? " in message
+    assert f" {type(instance).__qualname__} lacks a writable __dict__ or" in message
     assert get.cache_info() == (0, 0, 128, 0)
     assert not get.cache_contains(instance)
     assert not get.cache_invalidate(instance)
