@@ -400,6 +400,7 @@ def test_uvloop() -> None:
 
 
 def deep(frames: int, step: Any) -> Any:
+    """Take a step deep in the stack: without the collector, which would lack stack there."""
     return deep(frames - 1, step) if frames else step()
 
 
@@ -407,7 +408,7 @@ def deep(frames: int, step: Any) -> Any:
 @pytest.mark.parametrize("suspends", [False, True])
 @pytest.mark.parametrize("per_instance", [False, True])
 async def test_a_miss_that_runs_out_of_stack(
-    caplog: pytest.LogCaptureFixture, per_instance: bool, suspends: bool
+    caplog: pytest.LogCaptureFixture, no_collector: None, per_instance: bool, suspends: bool
 ) -> None:
     """Wherever that happens, nothing is logged, nothing runs on, and the next call works."""
 
@@ -445,7 +446,7 @@ async def test_a_miss_that_runs_out_of_stack(
 @pytest.mark.skipif(PYPY, reason="it counts no frames")
 @pytest.mark.parametrize("ttl", [None, 60, len], ids=["", "ttl", "ttl function"])
 async def test_a_caller_that_runs_out_of_stack_as_the_call_ends(
-    cached: Decorate, ttl: Any
+    cached: Decorate, no_collector: None, ttl: Any
 ) -> None:
     """Wherever that happens, the other callers receive the result."""
     works: List[Any] = []
