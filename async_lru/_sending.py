@@ -50,8 +50,9 @@ def reduce(
     if type(function) is types.MethodType:
         # A bound method pickles as an attribute of its instance, which may be this wrapper.
         function = function.__func__, function.__self__
-    attributes = wrapper.__dict__.copy()
-    del attributes["__wrapped__"]
+    # From 3.14 the annotations are a function, which may refer to more than can be pickled.
+    left_out = "__wrapped__", "__annotate__"
+    attributes = {k: v for k, v in wrapper.__dict__.items() if k not in left_out}
     state: Any = (function, attributes, *others)
     stand_in: Any = None
     if found:

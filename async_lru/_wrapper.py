@@ -76,8 +76,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         self.__binding = binding
         # The functions that stand for this one when it is pickled, by name.
         self.__carriers: Dict[str, Any] = {}
-        qualname = getattr(named, "__qualname__", repr(named))
-        name = getattr(named, "__name__", qualname)
+        # Strings even where they are mocks.
+        qualname = str(getattr(named, "__qualname__", named))
+        name = str(getattr(named, "__name__", qualname))
         kind = PerInstance if options.per_instance else Shared
         self.__function: "Shared | PerInstance" = kind(function, qualname, options)
         call = self.__function.coroutine_function()

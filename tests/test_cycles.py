@@ -9,7 +9,7 @@ import pytest
 
 from async_lru import alru_cache
 
-from .helpers import LIMIT, Decorate, Source, begin, run_program, turns
+from .helpers import LIMIT, Decorate, Source, begin, run_program, tasks_made_by, turns
 
 
 async def test_a_call_that_a_close_waits_for_may_not_wait_for_the_closer() -> None:
@@ -186,6 +186,27 @@ async def test_a_refused_call_may_take_another_way(cached: Decorate) -> None:
     again: Any = cached(careful)
     assert await outcome(again(0)) == "'the other way, from 1'"
     assert again.cache_parameters()["tasks"] == 0
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_tasks_written_in_python(cached: Decorate, closes: bool) -> None:
+    """As nest_asyncio makes them: asyncio has a table of its own for them from 3.14 on."""
+
+    @cached
+    async def function() -> str:
+        await asyncio.sleep(0)
+        if closes:
+            await function.cache_close()
+            return "closed"
+        return str(await function())
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        tasks: Any = asyncio.tasks
+        return getattr(tasks, "_PyTask", asyncio.Task)(coroutine, loop=loop, **options)
+
+    with tasks_made_by(factory):
+        ended = await outcome(function())
+    assert ended == ("'closed'" if closes else "RuntimeError")
 
 
 async def test_a_tree_is_no_cycle(cached: Decorate) -> None:

@@ -122,12 +122,13 @@ async def test_a_decorated_function_and_method() -> None:
     assert await alru_cache(Box("a").method)(1) == ("a", 1)
 
 
-async def test_async_mock() -> None:
-    function = mock.AsyncMock(return_value=3)
+@pytest.mark.parametrize("spec", [None, documented])
+async def test_async_mock(spec: Any) -> None:
+    function = mock.AsyncMock(spec=spec, return_value=3)
     cached = alru_cache(function)
     assert [await cached(1), await cached(1)] == [3, 3]
     function.assert_awaited_once_with(1)
-    assert "AsyncMock" in repr(cached)
+    assert "Mock" in repr(cached)
 
 
 async def test_method_of_an_instance_with_slots_that_is_false() -> None:

@@ -1,5 +1,6 @@
 """Contract 2: decorated functions that are pickled by value, and by reference."""
 
+import abc
 import asyncio
 import copy
 import functools
@@ -155,6 +156,17 @@ async def test_a_closure(pickler: Any, options: Any, used: bool) -> None:
     assert await arrived.__wrapped__(2) == 3
     for either in function, arrived:
         await either.cache_close()
+
+
+async def test_an_instance_of_an_abstract_class_without_a_name(cloudpickle: Any) -> None:
+    class Api(abc.ABC):  # noqa: B024
+        @alru_cache
+        async def get(self, x: int) -> int:
+            return x
+
+    arrived = cloudpickle.loads(cloudpickle.dumps(Api()))
+    assert await arrived.get(1) == 1
+    await arrived.get.cache_close()
 
 
 async def test_a_closure_has_no_name_to_pickle() -> None:
