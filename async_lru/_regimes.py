@@ -119,7 +119,7 @@ class PerInstance(Function):
             kept = instance.__dict__.setdefault(self.attribute, caches)
         except (AttributeError, TypeError):
             raise TypeError(
-                f"per_instance=True stores the cache of {self.name} in its instance, and"
+                f"per_instance=True stores the cache of {self.name} in its first argument, and"
                 f" {type(instance).__qualname__} lacks a writable __dict__ or cannot be weakly"
                 " referenced. Its class needs slots=False (dataclasses, attrs), dict=True,"
                 ' weakref=True (msgspec), or __slots__ = (..., "__dict__", "__weakref__").'
