@@ -76,8 +76,9 @@ class _LRUCacheWrapper(CoroutineFunction, Generic[_R]):
         self.__binding = binding
         # The functions that stand for this one when it is pickled, by name.
         self.__carriers: Dict[str, Any] = {}
-        # Strings even where they are mocks.
-        qualname = str(getattr(named, "__qualname__", named))
+        qualname = getattr(named, "__qualname__", None)
+        if not isinstance(qualname, str):  # a mock has a mock, or none
+            qualname = repr(named)
         name = str(getattr(named, "__name__", qualname))
         kind = PerInstance if options.per_instance else Shared
         self.__function: "Shared | PerInstance" = kind(function, qualname, options)

@@ -128,7 +128,7 @@ async def test_async_mock(spec: Any) -> None:
     cached = alru_cache(function)
     assert [await cached(1), await cached(1)] == [3, 3]
     function.assert_awaited_once_with(1)
-    assert "Mock" in repr(cached)
+    assert "AsyncMock" in repr(cached)
 
 
 async def test_method_of_an_instance_with_slots_that_is_false() -> None:

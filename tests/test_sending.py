@@ -279,7 +279,8 @@ def test_a_script_with_processes(kind: str, used: bool, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(NOTHING_IS_SLOW + SCRIPT + JOBS)
     # In a spawned process, 3.15 finds fault with the module of the script.
-    options = ["-X", "dev", "-W", "always", "-W", "ignore:Module:DeprecationWarning"]
+    fault = "Module globals is missing a __spec__.loader"
+    options = ["-X", "dev", "-W", "always", "-W", f"ignore:{fault}:DeprecationWarning"]
     done = subprocess.run(
         [sys.executable, *options, str(script), kind, str(used)],
         capture_output=True,
