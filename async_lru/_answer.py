@@ -12,7 +12,7 @@ from weakref import ref
 
 from ._cache import EMPTY, MISSING, Cache, Entry, nothing
 from ._caches import Caches, Function
-from ._call import Call, call_of, current_task, require_stack
+from ._call import Call, call_of, current_in_python, require_stack
 
 _Coroutine: Any = CoroutineType
 
@@ -31,7 +31,7 @@ async def answer(
     ``cache`` is EMPTY, or has ``found`` under the key. ``coroutine`` is the function's, if the
     caller has made it already.
     """
-    here: Any = current_task()
+    here: Any = asyncio.current_task() or current_in_python()
     caller = call_of(here)
     call: Any = None
     expired: Any = None
@@ -150,7 +150,8 @@ async def close(every: List[Caches], wait: bool) -> None:
 
     Calls that wait for the call that closes are neither cancelled nor waited for.
     """
-    loop, caller = asyncio.get_running_loop(), call_of(current_task())
+    loop = asyncio.get_running_loop()
+    caller = call_of(asyncio.current_task() or current_in_python())
     for caches in every:
         caches.close(loop)
     calls: List[Call] = [call for caches in every for call in caches.calls_in(loop)]

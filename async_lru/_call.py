@@ -22,7 +22,7 @@ _add_to_graph: Any = getattr(asyncio, "future_add_to_awaited_by", nothing)
 _discard_from_graph: Any = getattr(asyncio, "future_discard_from_awaited_by", nothing)
 
 # From 3.14 asyncio has a table of its own for tasks written in Python, as nest_asyncio makes.
-_current_in_python: Any = getattr(asyncio.tasks, "_py_current_task", nothing)
+current_in_python: Any = getattr(asyncio.tasks, "_py_current_task", nothing)
 
 # How many eager starts may be nested: each uses the stack of the one before.
 _DEPTH = 8
@@ -301,10 +301,6 @@ class Call:
 # Weak references to all calls in flight, by the id of their coroutine: a loop may be dropped
 # while calls are in flight. Such a call leaves a dead reference, until its id is used again.
 _CALLS: "Dict[int, ref[Call]]" = {}
-
-
-def current_task() -> "Optional[Task[Any]]":
-    return asyncio.current_task() or _current_in_python()
 
 
 def call_of(task: "Optional[Task[Any]]") -> Optional[Call]:
